@@ -1,0 +1,1 @@
+"""Learners: what turns experience on the network into a policy."""

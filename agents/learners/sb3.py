@@ -1,0 +1,408 @@
+"""Stable-Baselines3 on the network: one table of algorithms, training, loading."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
+
+from stockyard.agents.evaluation.rollout import Specification, build, rollout
+from stockyard.agents.learners.adapter import VectorEnvAdapter
+from stockyard.agents.learners.callbacks import (
+    Checkpoints,
+    ProgressBar,
+    RolloutFigures,
+    StopRequest,
+    ValidationEvaluator,
+    save,
+)
+from stockyard.agents.learners.run_folder import RunFolder, provenance
+from stockyard.envs.wrappers import (
+    ObservationTransform,
+    RescaleActions,
+    TransformObservations,
+    rescale_action,
+)
+
+ALGORITHMS = {
+    "A2C": "stable_baselines3",
+    "PPO": "stable_baselines3",
+    "SAC": "stable_baselines3",
+    "TD3": "stable_baselines3",
+    "TQC": "sb3_contrib",
+    "RecurrentPPO": "sb3_contrib",
+}
+"""Algorithm -> the package that has it."""
+
+ACTIVATIONS = {"elu": torch.nn.ELU, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
+
+
+class TrainedPolicy:
+    """A trained model as a policy: raw observations in, actions of the environment out."""
+
+    def __init__(
+        self,
+        model: BaseAlgorithm,
+        transform: ObservationTransform,
+        action_mode: str | None,
+        bounds: tuple[NDArray[Any], NDArray[Any]] | None,
+    ) -> None:
+        """Joins what training had around the model.
+
+        Args:
+            model: Acts on transformed observations.
+            transform: What training did to the observations.
+            action_mode: The mode in which it was trained.
+            bounds: Lowest and highest action of the environment, to which the model's [-1, 1] is
+                stretched; None for discrete actions.
+        """
+        self.model = model
+        self.transform = transform
+        self.action_mode = action_mode
+        self.bounds = bounds
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], Any]:
+        """Decides; see `stockyard.agents.policy.Policy`."""
+        action, state = self.model.predict(
+            self.transform(observation),
+            state=state,
+            episode_start=episode_start,
+            deterministic=deterministic,
+        )
+        if self.bounds is not None:
+            action = rescale_action(action, *self.bounds)
+        return action, state
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a training run ended."""
+
+    folder: Path
+    steps: int
+    seconds: float  # of this process, an earlier part of a resumed run not included
+    interrupted: bool
+    best_validation: Mapping[str, Any] | None
+
+
+class Learner:
+    """A Stable-Baselines3 algorithm with its settings: what conf/agent/*.yaml builds."""
+
+    kind = "sb3"
+
+    def __init__(
+        self,
+        algorithm: str,
+        policy: str = "MlpPolicy",
+        *,
+        n_envs: int = 1,
+        scale: bool = True,
+        net_arch: Any = (64, 64),
+        activation: str = "tanh",
+        learning_rate: float = 3e-4,
+        schedule: str = "constant",
+        policy_kwargs: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Names an algorithm and its settings.
+
+        Args:
+            algorithm: A key of `ALGORITHMS`.
+            policy: "MlpPolicy" or "MlpLstmPolicy".
+            n_envs: The batch for which the other settings were chosen.
+            scale: Whether observations are divided by the environment's static scales.
+            net_arch: Widths of the hidden layers.
+            activation: A key of `ACTIVATIONS`.
+            learning_rate: At the start.
+            schedule: "constant", or "linear": down to zero at the last step.
+            policy_kwargs: More of the policy's arguments.
+            **settings: The algorithm's own, by Stable-Baselines3's names.
+        """
+        if algorithm not in ALGORITHMS:
+            known = ", ".join(ALGORITHMS)
+            raise ValueError(f"unknown algorithm {algorithm!r}; known: {known}")
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"unknown activation {activation!r}; known: {known}")
+        if schedule not in ("constant", "linear"):
+            raise ValueError(f"schedule must be 'constant' or 'linear', not {schedule!r}")
+        self.algorithm = algorithm
+        self.policy = policy
+        self.n_envs = n_envs
+        self.scale = scale
+        self.settings = {
+            "learning_rate": learning_rate
+            if schedule == "constant"
+            else LinearSchedule(learning_rate, 0.0, 1.0),
+            "policy_kwargs": {
+                "net_arch": _plain(net_arch),
+                "activation_fn": ACTIVATIONS[activation],
+                **(policy_kwargs or {}),
+            },
+            **settings,
+        }
+
+    def train(
+        self,
+        specification: Specification,
+        folder: RunFolder | str | Path,
+        *,
+        total_steps: int,
+        n_envs: int | None = None,
+        seed: int = 0,
+        eval_tapes: int = 64,
+        eval_every: int = 50_000,
+        eval_seed: int = 0,
+        eval_split: str = "validation",
+        checkpoint_every: int = 100_000,
+        checkpoint_keep: int = 2,
+        against: Mapping[str, float] | None = None,
+        resume: bool = False,
+        progress: bool = False,
+        name: str | None = None,
+        callbacks: tuple[BaseCallback, ...] = (),
+    ) -> Result:
+        """Trains on the training tapes and leaves everything in a folder.
+
+        Ctrl-C or SIGTERM ends the training after the step at hand; a checkpoint is saved, from
+        which `resume=True` goes on.
+
+        Args:
+            specification: The environment: keyword arguments of `gymnasium.make_vec`.
+            folder: Where everything goes.
+            total_steps: Steps of all rows together, those before a resume included.
+            n_envs: Batch size; None for the one the settings were chosen for.
+            seed: Of the weights, the exploration and the training tapes.
+            eval_tapes: Number of validation tapes; 0 for no evaluation.
+            eval_every: Steps between evaluations.
+            eval_seed: Of the validation tapes.
+            eval_split: "validation", unless you know why not.
+            checkpoint_every: Steps between checkpoints.
+            checkpoint_keep: How many to keep.
+            against: Heuristic -> its money per period on the same validation tapes.
+            resume: Go on from the newest checkpoint in the folder.
+            progress: Show a bar.
+            name: For run.json and the model card; None for the folder's.
+            callbacks: More of Stable-Baselines3's callbacks.
+        """
+        folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+        started = time.perf_counter()
+        done_steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
+        envs = build(specification, num_envs=n_envs or self.n_envs, split="train")
+        base: Any = envs.unwrapped
+        transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
+        bounds = action_bounds(envs)
+        adapter = VectorEnvAdapter(
+            _wrapped(envs, transform, bounds), reward_scale=float(base.reward_scale)
+        )
+        model = self._model(adapter, folder, seed, done_steps, checkpoint)
+        policy = TrainedPolicy(model, transform, base.action_mode, bounds)
+        before = folder.read_record() if resume else {}
+        folder.update_record(
+            name=name or folder.path.name,
+            kind=self.kind,
+            algorithm=self.algorithm,
+            seed=seed,
+            n_envs=adapter.num_envs,
+            total_steps=total_steps,
+            environment=dict(base.specification),
+            action_mode=base.action_mode,
+            action_bounds=None if bounds is None else [_compact(bound) for bound in bounds],
+            transform=transform.to_dict(),
+            reward_scale=float(base.reward_scale),
+            against=dict(against or {}),
+            **provenance(),
+        )
+
+        evaluator = None
+        evaluation_envs = None
+        if eval_tapes > 0:
+            evaluation_envs = build(base.specification, num_envs=eval_tapes, split=eval_split)
+            validation = evaluation_envs
+            evaluator = ValidationEvaluator(
+                folder,
+                lambda: rollout(policy, validation, seed=eval_seed),
+                eval_every,
+                against or {},
+            )
+        checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep)
+        stop = StopRequest()
+        every: list[BaseCallback] = [RolloutFigures(base.periods_per_step), checkpoints, stop]
+        every += [evaluator] if evaluator else []
+        every += [ProgressBar(total_steps, evaluator)] if progress else []
+        interrupted = False
+        try:
+            if done_steps < total_steps:
+                with stop.listening():
+                    model.learn(
+                        total_steps - done_steps,
+                        callback=[*every, *callbacks],
+                        reset_num_timesteps=False,
+                        log_interval=_log_interval(model),
+                    )
+            interrupted = stop.signal is not None and model.num_timesteps < total_steps
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            model.logger.close()
+        if model.num_timesteps > done_steps:
+            checkpoints.init_callback(model)
+            checkpoints.save()
+        save(model, folder.model)
+        if not folder.best_model.is_file():
+            save(model, folder.best_model)
+        seconds = time.perf_counter() - started
+        folder.update_record(
+            steps=model.num_timesteps,
+            seconds=seconds + before.get("seconds", 0.0),
+            interrupted=interrupted,
+        )
+        folder.write_model_card()
+        adapter.close()
+        if evaluation_envs is not None:
+            evaluation_envs.close()
+        return Result(
+            folder=folder.path,
+            steps=model.num_timesteps,
+            seconds=seconds,
+            interrupted=interrupted,
+            best_validation=folder.read_record().get("best_validation"),
+        )
+
+    def _model(
+        self,
+        adapter: VectorEnvAdapter,
+        folder: RunFolder,
+        seed: int,
+        done_steps: int,
+        checkpoint: Path | None,
+    ) -> BaseAlgorithm:
+        """Builds the model, or takes it from a checkpoint."""
+        algorithm = algorithm_class(self.algorithm)
+        settings = {"device": "cpu", **self.settings}
+        if checkpoint is None:
+            _require(algorithm, settings)
+            model = algorithm(self.policy, adapter, seed=seed, **settings)
+        else:
+            model = algorithm.load(checkpoint, env=adapter, device=settings["device"])
+            buffer = folder.replay_buffer(done_steps)
+            if isinstance(model, OffPolicyAlgorithm) and buffer.is_file():
+                model.load_replay_buffer(buffer)
+            # Neither the tapes nor the exploration of the first part come again.
+            fresh = np.random.SeedSequence([seed, done_steps]).generate_state(1)[0]
+            model.set_random_seed(int(fresh) % 2**31)
+        model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
+        return model
+
+
+def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
+    """Loads the policy of a run folder.
+
+    The weights are a Stable-Baselines3 archive, and opening one runs pickle: load only what you
+    trust.
+
+    Args:
+        folder: What `Learner.train` wrote.
+        which: "best" on the validation tapes, or "last".
+    """
+    run = RunFolder(folder)
+    record = run.read_record()
+    archive = run.best_model if which == "best" else run.model
+    if not archive.is_file():
+        raise FileNotFoundError(f"{run.path} has no {archive.name}")
+    model = algorithm_class(record["algorithm"]).load(archive, device="cpu")
+    bounds = record["action_bounds"]
+    if bounds is not None:
+        shape = model.action_space.shape
+        low, high = (np.broadcast_to(np.asarray(b, np.float32), shape).copy() for b in bounds)
+        bounds = (low, high)
+    return TrainedPolicy(
+        model, ObservationTransform.from_dict(record["transform"]), record["action_mode"], bounds
+    )
+
+
+def algorithm_class(name: str) -> type[BaseAlgorithm]:
+    """Imports an algorithm."""
+    found = getattr(importlib.import_module(ALGORITHMS[name]), name)
+    assert issubclass(found, BaseAlgorithm)
+    return found
+
+
+def action_bounds(
+    envs: VectorEnv[Any, Any, Any],
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Returns lowest and highest action of one row; None if actions are discrete."""
+    space = envs.single_action_space
+    if not isinstance(space, spaces.Box):
+        return None
+    return space.low, space.high
+
+
+def _wrapped(
+    envs: VectorEnv[Any, Any, Any],
+    transform: ObservationTransform,
+    bounds: tuple[NDArray[Any], NDArray[Any]] | None,
+) -> VectorEnv[Any, Any, Any]:
+    wrapped: VectorEnv[Any, Any, Any] = TransformObservations(envs, transform)
+    return wrapped if bounds is None else RescaleActions(wrapped)
+
+
+def _require(algorithm: type[BaseAlgorithm], settings: Mapping[str, Any]) -> None:
+    """Refuses a setting that the algorithm does not know, by name."""
+    import inspect
+
+    known = set(inspect.signature(algorithm).parameters) - {"policy", "env", "seed"}
+    for setting in settings:
+        if setting not in known:
+            listed = ", ".join(sorted(known))
+            raise ValueError(f"{algorithm.__name__} has no setting {setting!r}; it takes: {listed}")
+
+
+def _log_interval(model: BaseAlgorithm) -> int:
+    """On-policy algorithms count roll-outs, the others episodes, which end a batch at a time."""
+    return model.n_envs if isinstance(model, OffPolicyAlgorithm) else 1
+
+
+def _compact(bound: NDArray[Any]) -> Any:
+    """Returns one number for an array of equal numbers."""
+    first = bound.flat[0]
+    return float(first) if (bound == first).all() else bound.tolist()
+
+
+def _plain(value: Any) -> Any:
+    """Turns tuples and configuration nodes into plain lists and dictionaries."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def use_one_thread() -> None:
+    """Holds torch to one thread, unless the user said how many.
+
+    Small networks gain nothing from more, and several runs on one machine would fight.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)

@@ -1,0 +1,82 @@
+"""What the primary configurations hold, with types: Hydra refuses any other key."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import II, MISSING
+
+
+@dataclass
+class EvaluationSchema:
+    """Evaluation during training, always on the same tapes."""
+
+    tapes: int = 64  # 0: no evaluation, and then the last model is the best
+    every: int = 50_000  # steps
+    seed: int = 0
+    split: str = "validation"
+
+
+@dataclass
+class CheckpointSchema:
+    """From which an interrupted run goes on."""
+
+    every: int = 200_000  # steps
+    keep: int = 2
+
+
+@dataclass
+class TrainSchema:
+    """`config.yaml`, of `stockyard-train`."""
+
+    env: Any = MISSING  # group: the environment
+    scenario: Any = MISSING  # group: the world, where the environment has a choice
+    agent: Any = MISSING  # group: the learner
+    experiment: Any = None  # group: a whole run, by name
+    launcher: Any = None  # group: how the runs of a sweep are spread
+    seed: int = 0
+    total_steps: int = 1_000_000  # of all environments of the batch together
+    n_envs: int = II("agent.n_envs")  # batch size; the agent's settings were chosen for its own
+    eval: EvaluationSchema = field(default_factory=EvaluationSchema)
+    checkpoint: CheckpointSchema = field(default_factory=CheckpointSchema)
+    against: list[Any] = field(default_factory=lambda: ["base_stock"])  # heuristics to beat
+    resume: str | None = None  # a run folder to go on with
+    progress: bool = True
+
+
+@dataclass
+class EvaluateSchema:
+    """`evaluate.yaml`, of `stockyard-evaluate`."""
+
+    env: Any = MISSING
+    scenario: Any = MISSING
+    # heuristics by name, or {name: base_stock, order_up_to: 30}; run folders by path
+    policies: list[Any] = field(default_factory=lambda: ["naive", "newsvendor", "base_stock"])
+    against: str | None = None  # whom to compare with; null: the best
+    tapes: int = 256
+    periods: int | None = None  # null: the horizon of the environment, less the warm-up
+    warmup: int = 0  # periods, whole steps
+    seed: int = 0
+    split: str = "test"
+    which: str = "best"  # of a run folder: its "best" model or the "last"
+    output: str | None = None  # JSON file; null: evaluation.json in the folder of this command
+
+
+@dataclass
+class TuneSchema:
+    """`tune.yaml`, of `stockyard-tune`."""
+
+    env: Any = MISSING
+    scenario: Any = MISSING
+    policy: str = "base_stock"  # a heuristic by name
+    tapes: int = 64  # training tapes
+    seed: int = 0
+    output: str | None = None  # JSON file; null: tuning.json in the folder of this command
+
+
+def register_schemas() -> None:
+    """Makes the schemas known to Hydra; doing it twice does no harm."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainSchema)
+    store.store(name="evaluate_schema", node=EvaluateSchema)
+    store.store(name="tune_schema", node=TuneSchema)

@@ -1,0 +1,99 @@
+"""Helpers that let one source run on NumPy and on torch.
+
+Axis letters, used in every docstring of the project:
+
+====== =========================================================
+letter axis
+====== =========================================================
+B      batch: independent replicas, always the first axis
+P      product, always the LAST axis inside `stockyard.envs.network`
+N      node (cross-dock, fulfilment centre, store)
+R      demand region
+E      lane: inbound (supplier to node), transfer, or outbound
+V      supplier
+O      owner of a product: 0 the retailer, 1.. the sellers
+T      period
+K      slack of a parcel, in periods to its last on-time dispatch
+M      part shipment of an order
+====== =========================================================
+
+Products stand last because almost every sum of the step runs over products: at 256 x 4 x 12 a
+volume-weighted sum takes 14 us with products last and 41 us with nodes last. Observations and
+actions, which people read, put the product first (rows per product); tasks do that transposition.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+"""A numpy.ndarray or a torch.Tensor; both sides of an operation are of the same kind."""
+
+UNLIMITED = 1e15
+"""A capacity that never binds; finite, so that gradients through ratios stay finite."""
+
+SMALLEST = 1e-9
+"""Quantities below a billionth of a unit count as nothing where a ratio is formed."""
+
+
+def namespace(array: Array) -> Any:
+    """Returns the array namespace (NumPy itself, or array-api-compat's torch) of `array`."""
+    if isinstance(array, np.ndarray):
+        return np
+    import array_api_compat
+
+    return array_api_compat.array_namespace(array)
+
+
+def at_least(array: Array, low: float) -> Array:
+    """Elementwise maximum with a number; quicker than `clip` on small NumPy arrays."""
+    return np.maximum(array, low) if isinstance(array, np.ndarray) else array.clamp(min=low)
+
+
+def at_most(array: Array, high: float) -> Array:
+    """Elementwise minimum with a number; quicker than `clip` on small NumPy arrays."""
+    return np.minimum(array, high) if isinstance(array, np.ndarray) else array.clamp(max=high)
+
+
+def as_like(values: Any, array: Array) -> Array:
+    """Constants `values` in the namespace, precision and place of `array`."""
+    return namespace(array).asarray(np.array(values), dtype=array.dtype, device=array.device)
+
+
+def fill_share(available: Array, wanted: Array) -> Array:
+    """Share of `wanted` that `available` can serve, clamped to [0, 1].
+
+    Both clamps matter: a rounding error that leaves `available` a hair below zero over a wanted
+    amount of zero would otherwise explode. `available` must be finite (see `UNLIMITED`), else the
+    gradient is not.
+    """
+    return at_most(at_least(available / at_least(wanted, SMALLEST), 0.0), 1.0)
+
+
+def weighted_sum(array: Array, weight: Array) -> Array:
+    """Sum over the last axis of `array * weight`, with `weight` of shape (P,).
+
+    Row b of a batch gives the same bits as the row alone: the contraction never runs over the batch.
+    """
+    if isinstance(array, np.ndarray):
+        return np.vecdot(array, weight)
+    return (array * weight).sum(-1)
+
+
+def round_straight_through(array: Array) -> Array:
+    """Rounds to whole units (half to even); its gradient in torch is that of the identity."""
+    xp = namespace(array)
+    if xp is np:
+        return np.rint(array)
+    return array + (xp.round(array) - array).detach()
+
+
+def floor_straight_through(array: Array) -> Array:
+    """Rounds down to whole units; its gradient in torch is that of the identity.
+
+    A millionth of a unit is forgiven, so that 2.9999999 (a rounding error of 3) gives 3.
+    """
+    xp = namespace(array)
+    if xp is np:
+        return np.floor(array + 1e-6)
+    return array + (xp.floor(array + 1e-6) - array).detach()

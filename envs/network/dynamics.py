@@ -1,0 +1,64 @@
+"""One period of the network: the phases in their fixed order, and nothing else.
+
+Order of events within a period (part of the specification of every environment):
+
+1. P0 the state is observed; goods received overnight are on the shelf.
+2. P1-P2 limits on what an owner may have on hand plus inbound are in force.
+3. P3 purchase orders are placed. An order with lead time l can be sold in l periods.
+4. P4 transfers between nodes are taken from start-of-period stock. Orders and transfers that take
+   no time arrive now.
+5. P5 demand arrives; nodes serve it.
+6. P6 trucks leave with what stood at P0.
+7. P7 costs fall due on the stock that is left.
+8. P8 pipelines advance, docks receive, parcels sold today join the bins.
+"""
+
+from stockyard.envs.network.accounting import Ledger, cash_flows
+from stockyard.envs.network.dispatch import dispatch, join_parcels
+from stockyard.envs.network.fulfil import fulfil
+from stockyard.envs.network.params import Params
+from stockyard.envs.network.place import move
+from stockyard.envs.network.receive import land, receive
+from stockyard.envs.network.replenish import place_orders
+from stockyard.envs.network.state import Decisions, Exogenous, Flows, State
+
+
+def step(
+    params: Params, state: State, decisions: Decisions, exogenous: Exogenous
+) -> tuple[State, Flows, Ledger]:
+    """Simulates one period.
+
+    Pure: no randomness, no writes into its arguments; NumPy or torch, whichever the arrays are.
+
+    Args:
+        params: what no period changes.
+        state: start of the period.
+        decisions: what the four slots decide; None leaves a slot idle.
+        exogenous: this period of the tape.
+
+    Returns:
+        The state at the start of the next period, what moved, and the money by account.
+    """
+    staged_at_start = state.staged
+    state, ordered = place_orders(params, state, decisions.orders, decisions.limits, exogenous)
+    state, transferred, landed_transfers = move(params, state, decisions.transfers, exogenous)
+    landed_orders = None if ordered is None else ordered.landed
+    state = land(params, state, landed_orders, landed_transfers)
+    state, sales = fulfil(params, state, exogenous)
+    state, gone = dispatch(
+        params, state, decisions.trucks, decisions.expedite, staged_at_start, exogenous
+    )
+    end = state
+    state, receipts = receive(params, state, exogenous)
+    state, joined, joined_volume = join_parcels(params, state, sales.sold_by_lane, exogenous)
+    flows = Flows(
+        ordered=None if ordered is None else ordered.ordered,
+        shipped=None if ordered is None else ordered.shipped,
+        transferred=transferred,
+        **sales._asdict(),
+        **receipts._asdict(),
+        **gone._asdict(),
+        joined=joined,
+        joined_volume=joined_volume,
+    )
+    return state, flows, cash_flows(params, end, flows, exogenous)

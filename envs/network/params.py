@@ -1,0 +1,180 @@
+"""The numbers of the step in one array namespace and precision, prepared once."""
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+
+from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.economics import Economics, handling_values
+from stockyard.envs.network.topology import Network, Substitution
+
+Backend = Literal["numpy", "torch"]
+
+
+def array_maker(backend: Backend, dtype: str, device: str = "cpu") -> Any:
+    """Returns a function that turns NumPy values into read-only arrays of the backend.
+
+    Raises:
+        ValueError: if `backend` or `dtype` is unknown.
+    """
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype: must be 'float32' or 'float64', got {dtype!r}")
+    if backend == "numpy":
+
+        def make_numpy(values: Any) -> Array:
+            array = np.array(values, dtype=dtype)
+            array.setflags(write=False)
+            return array
+
+        return make_numpy
+    if backend == "torch":
+        import torch
+
+        kind = getattr(torch, dtype)
+
+        def make_torch(values: Any) -> Array:
+            return torch.tensor(np.array(values, dtype=dtype), dtype=kind, device=device)
+
+        return make_torch
+    raise ValueError(f"backend: must be 'numpy' or 'torch', got {backend!r}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Params:
+    """Everything about a network that no period changes.
+
+    The flags `has_docks` to `supplier_is_limited` say which limits exist; what is not limited costs
+    nothing.
+    """
+
+    network: Network
+    economics: Economics
+    whole_units: bool = False  # round orders, transfers and rations to whole units
+    fluid_trucks: bool = False  # real numbers of trucks, for gradients
+    attribute_losses: bool = True  # give every lost unit a cause
+    review_days: float = 1.0  # days of supplier capacity that one order may use
+    has_docks: bool = False  # receiving, storage or yard space is limited: goods wait in a yard
+    dock_is_limited: bool = False
+    storage_is_limited: bool = False
+    yard_is_limited: bool = False
+    outbound_is_limited: bool = False
+    supplier_is_limited: bool = False
+    backend: Backend = "numpy"
+    dtype: str = "float64"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Derives the arrays that the phases multiply with."""
+        make = array_maker(self.backend, self.dtype, self.device)
+        network, economics = self.network, self.economics
+        products, days = network.products, 1.0 / network.periods_per_day
+        third_party = products.owner > 0
+        if (self.storage_is_limited or self.yard_is_limited) and not self.has_docks:
+            raise ValueError("has_docks: must be true where storage or yard space is limited")
+        if self.has_docks and (
+            not network.inbound.lead_time[network.carries].all()
+            or not network.transfers.transit.all()
+        ):
+            raise ValueError(
+                "inbound.lead_time: lead time or transit 0 is allowed only where receiving, "
+                "storage and yard are unlimited"
+            )
+        handling_node, handling_transfer = handling_values(network, economics)
+        handling_yard = np.maximum(handling_node - economics.receive_per_unit, 0.0)
+        truck_volume = np.concatenate(
+            (network.transfers.truck_volume, network.outbound.truck_volume)
+        )
+        derived = {
+            "volume": products.volume,
+            "unit_cost": products.unit_cost,
+            "price_retail": products.price * ~third_party,
+            "price_sellers": products.price * third_party,
+            "seller_fee": third_party
+            * (
+                economics.seller_referral_fraction * products.price + economics.seller_fee_per_unit
+            ),
+            "own": ~third_party,
+            "order_cost": network.inbound.unit_cost,
+            "order_cost_own": network.inbound.unit_cost * ~third_party,
+            "order_cost_sellers": network.inbound.unit_cost * third_party,
+            "carries": network.carries,
+            "transfer_cost": network.transfers.cost_per_unit,
+            "holding": np.broadcast_to(economics.holding_per_unit, (network.num_nodes,)),
+            "transit_holding": np.broadcast_to(
+                economics.transit_holding_per_unit, (len(network.transfers.tail),)
+            ),
+            "parcel_volume": network.parcel_volume_factor * products.volume
+            + network.parcel_volume_fixed,
+            "slack_mix": network.slack_mix,
+            "has_trucks": np.isfinite(truck_volume),
+            "truck_volume": np.where(np.isfinite(truck_volume), truck_volume, 0.0),
+            "truck_cost": np.broadcast_to(
+                economics.cost_per_truck,
+                (len(network.transfers.tail) + len(network.outbound.node),),
+            ),
+            "handling_node": handling_node[:, None],
+            "handling_yard": handling_yard[:, None],
+            "handling_transfer": handling_transfer[:, None],
+            "book_on_hand": products.unit_cost + handling_node[:, None],
+            "book_yard": products.unit_cost + handling_yard[:, None],
+            "book_transfer": products.unit_cost + handling_transfer[:, None],
+        }
+        object.__setattr__(self, "a", Arrays(**{k: make(v) for k, v in derived.items()}))
+        object.__setattr__(self, "days_per_period", days)
+        object.__setattr__(self, "has_third_party", bool(third_party.any()))
+        object.__setattr__(self, "substitutions", self._substitutions(make))
+
+    # set in __post_init__
+    a: "Arrays" = dataclasses.field(init=False, repr=False)
+    days_per_period: float = dataclasses.field(init=False)
+    has_third_party: bool = dataclasses.field(init=False)
+    substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
+
+    def _substitutions(self, make: Any) -> tuple[Substitution, ...]:
+        def index(values: Any) -> Any:
+            if self.backend == "numpy":
+                return values
+            import torch
+
+            return torch.as_tensor(np.array(values), device=self.device)
+
+        return tuple(
+            Substitution(index(n.source), index(n.receiver), make(n.weight))
+            for n in self.network.substitutions
+        )
+
+    @property
+    def is_backorder(self) -> bool:
+        """Whether unmet demand is owed rather than lost."""
+        return self.economics.unmet == "backorder"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrays:
+    """Constants of `Params` in its backend and precision, read-only."""
+
+    volume: Array  # (P,) ft3
+    unit_cost: Array  # (P,) USD
+    price_retail: Array  # (P,) USD, zero for sellers' products
+    price_sellers: Array  # (P,) USD, zero for the retailer's products
+    seller_fee: Array  # (P,) USD a seller pays per unit sold
+    own: Array  # (P,) 1 for the retailer's products
+    order_cost: Array  # (E_in, P) USD
+    order_cost_own: Array  # (E_in, P) USD, zero for sellers' products
+    order_cost_sellers: Array  # (E_in, P) USD, zero for the retailer's products
+    carries: Array  # (E_in, P) 1 where the lane carries the product
+    transfer_cost: Array  # (E_tr,) USD per unit
+    holding: Array  # (N,) USD per unit and period
+    transit_holding: Array  # (E_tr,) USD per unit and period
+    parcel_volume: Array  # (P,) ft3
+    slack_mix: Array  # (K+1,) or (K+2,): the last entry beyond K has no deadline
+    has_trucks: Array  # (E_tr + E_out,) 1 where the lane needs trucks
+    truck_volume: Array  # (E_tr + E_out,) ft3 a truck holds; 0 where the lane needs none
+    truck_cost: Array  # (E_tr + E_out,) USD
+    handling_node: Array  # (N, 1) USD per unit paid so far
+    handling_yard: Array  # (N, 1)
+    handling_transfer: Array  # (E_tr, 1)
+    book_on_hand: Array  # (N, P) USD: cost plus handling
+    book_yard: Array  # (N, P)
+    book_transfer: Array  # (E_tr, P)

@@ -1,0 +1,153 @@
+"""Phase P8: pipelines advance, arrivals reach the yard, docks put them on the shelf."""
+
+from typing import NamedTuple
+
+from stockyard.envs.network.arrays import (
+    UNLIMITED,
+    Array,
+    fill_share,
+    floor_straight_through,
+    namespace,
+    weighted_sum,
+)
+from stockyard.envs.network.params import Params
+from stockyard.envs.network.state import Exogenous, State
+
+
+class Receipts(NamedTuple):
+    """What arrived and what was put on the shelf."""
+
+    arrived: Array  # (B, N, P) units that reached the node
+    received: Array  # (B, N, P) units that reached the shelf
+    refused_volume: Array | None  # (B, N) ft3 turned away by a full yard, tried again next period
+
+
+def land(params: Params, state: State, inbound: Array | None, transfers: Array | None) -> State:
+    """Adds units that arrive in the period they were sent (lead time or transit 0)."""
+    if inbound is None and transfers is None:
+        return state
+    arrivals = _by_node(params, inbound, transfers)
+    xp = namespace(state.on_hand)
+    on_hand = [
+        state.on_hand[:, node] if units is None else state.on_hand[:, node] + units
+        for node, units in enumerate(arrivals)
+    ]
+    return state._replace(on_hand=xp.stack(on_hand, axis=1))
+
+
+def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, Receipts]:
+    """Advances all pipelines by one period and receives what docks and shelves allow.
+
+    Receiving and storage are shared by products in proportion to volume, the retailer's and the
+    sellers' alike. Stock above a capacity that fell stays; it only stops receiving.
+
+    Args:
+        params: the network.
+        state: after dispatch.
+        exogenous: this period of the tape (capacities).
+
+    Returns:
+        The state at the start of the next period, and the receipts.
+    """
+    due, inbound = (state.inbound[0], state.inbound[1:]) if state.inbound else (None, ())
+    moving, transfers = (state.transfers[0], state.transfers[1:]) if state.transfers else (None, ())
+    xp = namespace(state.on_hand)
+    on_order = state.on_order if due is None else state.on_order - due
+    arrivals = _by_node(params, due, moving)
+    nothing = xp.zeros_like(state.on_hand[:, 0])
+    if all(units is None for units in arrivals):
+        arrived = None
+    else:
+        arrived = xp.stack([nothing if units is None else units for units in arrivals], axis=1)
+    if not params.has_docks or state.yard is None:
+        received = xp.zeros_like(state.on_hand) if arrived is None else arrived
+        on_hand = state.on_hand if arrived is None else state.on_hand + arrived
+        state = state._replace(
+            on_hand=on_hand, inbound=inbound, transfers=transfers, on_order=on_order
+        )
+        return state, Receipts(received, received, None)
+    refused_volume = None
+    if arrived is None:
+        arrived = xp.zeros_like(state.on_hand)
+    elif params.yard_is_limited:
+        volume = weighted_sum(arrived, params.a.volume)
+        room = exogenous.revealed.yard_capacity - weighted_sum(state.yard, params.a.volume)
+        share = fill_share(room, volume)
+        refused_volume = volume * (1.0 - share)
+        inbound, transfers, on_order = _turn_away(
+            params, (inbound, transfers, on_order), due, moving, share
+        )
+        arrived = arrived * share[:, :, None]
+    yard = state.yard + arrived
+    share = fill_share(_dock_room(params, state, exogenous), weighted_sum(yard, params.a.volume))
+    received = yard * share[:, :, None]
+    if params.whole_units:
+        received = floor_straight_through(received)
+    state = state._replace(
+        on_hand=state.on_hand + received,
+        yard=yard - received,
+        inbound=inbound,
+        transfers=transfers,
+        on_order=on_order,
+    )
+    return state, Receipts(arrived, received, refused_volume)
+
+
+def stored_volume(params: Params, state: State) -> Array:
+    """Volume on the shelf and staged, (B, N) ft3."""
+    volume = weighted_sum(state.on_hand, params.a.volume)
+    if state.staged is None:
+        return volume
+    xp = namespace(volume)
+    staged = weighted_sum(state.staged, params.a.volume)
+    columns = [volume[:, node] for node in range(params.network.num_nodes)]
+    for lane, tail in enumerate(params.network.transfers.tail.tolist()):
+        columns[tail] = columns[tail] + staged[:, lane]
+    return xp.stack(columns, axis=1)
+
+
+def _dock_room(params: Params, state: State, exogenous: Exogenous) -> Array:
+    revealed = exogenous.revealed
+    xp = namespace(state.on_hand)
+    room = None
+    if params.storage_is_limited:
+        room = revealed.storage_capacity - stored_volume(params, state)
+    if params.dock_is_limited:
+        dock = revealed.receiving_capacity
+        room = dock if room is None else xp.minimum(room, dock)
+    if room is None:  # only the yard is limited: everything in it is received
+        return weighted_sum(state.on_hand, params.a.volume) * 0.0 + UNLIMITED
+    return room
+
+
+def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> list[Array | None]:
+    """Sums lanes into their heads: per node (B, P) units, None where nothing can arrive."""
+    network = params.network
+    arrivals: list[Array | None] = [None] * network.num_nodes
+    for units, heads in ((inbound, network.inbound.head), (transfers, network.transfers.head)):
+        if units is None:
+            continue
+        for lane, node in enumerate(heads.tolist()):
+            had = arrivals[node]
+            arrivals[node] = units[:, lane] if had is None else had + units[:, lane]
+    return arrivals
+
+
+def _turn_away(
+    params: Params,
+    pipelines: tuple[tuple[Array, ...], tuple[Array, ...], Array],
+    due: Array | None,
+    moving: Array | None,
+    share: Array,
+) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
+    """Puts what a full yard refused back into the pipelines, due again next period."""
+    inbound, transfers, on_order = pipelines
+    refused = 1.0 - share
+    if due is not None:
+        back = due * refused[:, params.network.inbound.head][:, :, None]
+        inbound = (inbound[0] + back, *inbound[1:]) if inbound else (back,)
+        on_order = on_order + back
+    if moving is not None:
+        back = moving * refused[:, params.network.transfers.head][:, :, None]
+        transfers = (transfers[0] + back, *transfers[1:]) if transfers else (back,)
+    return inbound, transfers, on_order

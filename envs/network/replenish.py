@@ -1,0 +1,134 @@
+"""Phase P3: purchase orders, cut to what lanes carry, limits allow and suppliers can ship."""
+
+from typing import NamedTuple
+
+from stockyard.envs.network.arrays import (
+    Array,
+    as_like,
+    floor_straight_through,
+    fill_share,
+    namespace,
+    round_straight_through,
+)
+from stockyard.envs.network.params import Params
+from stockyard.envs.network.restock import within_limits
+from stockyard.envs.network.state import Exogenous, Shipments, State
+
+
+class Ordered(NamedTuple):
+    """What came of an order."""
+
+    ordered: Array  # (B, E_in, P) units after projection
+    shipped: Array  # (B, E_in, P) units that will arrive
+    landed: Array | None  # (B, E_in, P) units usable in this very period (lead time 0)
+
+
+def place_orders(
+    params: Params,
+    state: State,
+    orders: Array | None,
+    limits: Array | None,
+    exogenous: Exogenous,
+) -> tuple[State, Ordered | None]:
+    """Projects orders onto what is feasible and sends them on their way.
+
+    Each step only shrinks: lanes that carry the product, limits, supplier capacity, whole units.
+    What a supplier does not fill is cancelled, and neither paid nor delivered.
+
+    Args:
+        params: the network.
+        state: start of the period.
+        orders: (B, E_in, P) units wanted; negative values count as zero. None: no order.
+        limits: (B, O, N) ft3, or None.
+        exogenous: this period of the tape.
+
+    Returns:
+        The state with `inbound` and `on_order` raised, and what was ordered. Gradients pass;
+        they are zero for negative orders and straight-through for whole units.
+    """
+    if orders is None:
+        return state, None
+    xp = namespace(orders)
+    orders = at_least(orders, 0.0) * params.a.carries
+    orders = within_limits(params, state, orders, limits)
+    if params.supplier_is_limited:
+        orders = _within_supplier_capacity(params, orders, exogenous.revealed.supplier_capacity)
+    if params.whole_units:
+        # Shares make fractions; rounding them down keeps every limit.
+        rounding = (
+            floor_straight_through
+            if limits is not None or params.supplier_is_limited
+            else round_straight_through
+        )
+        orders = rounding(orders)
+    if exogenous.shipments is None:
+        inbound, landed = _send_at_fixed_lead(params, state.inbound, orders)
+        shipped = orders
+    else:
+        inbound, landed, shipped = _send_in_parts(
+            params, state.inbound, orders, exogenous.shipments
+        )
+    on_order = state.on_order + shipped
+    if landed is not None:
+        on_order = on_order - landed
+    return state._replace(inbound=inbound, on_order=on_order), Ordered(orders, shipped, landed)
+
+
+def _within_supplier_capacity(params: Params, orders: Array, capacity: Array) -> Array:
+    """Cuts each supplier's orders in proportion to `capacity` (B, V) units per day of review."""
+    xp = namespace(orders)
+    supplier = params.network.inbound.supplier
+    share = xp.ones_like(orders)
+    for v in range(len(params.network.suppliers)):
+        served = supplier == v
+        if not served.any():
+            continue
+        lanes = served.any(axis=1).nonzero()[0].tolist()
+        mask = as_like(served, orders)
+        wanted = sum((orders[:, lane] * mask[lane]).sum(-1) for lane in lanes)
+        part = fill_share(capacity[:, v] * params.review_days, wanted)[:, None, None]
+        share = share * (1.0 - mask * (1.0 - part))
+    return orders * share
+
+
+def _padded(inbound: tuple[Array, ...], slots: int, like: Array) -> list[Array]:
+    empty = namespace(like).zeros_like(like)
+    return [*inbound, *[empty] * (slots - len(inbound))]
+
+
+def _send_at_fixed_lead(
+    params: Params, inbound: tuple[Array, ...], orders: Array
+) -> tuple[tuple[Array, ...], Array | None]:
+    lead = params.network.inbound.lead_time
+    carried = params.network.carries
+    leads = sorted(set(lead[carried].tolist()))
+    slots = _padded(inbound, max(leads), orders)
+    landed = None
+    for k in leads:
+        part = orders if len(leads) == 1 else orders * as_like((lead == k) & carried, orders)
+        if k == 0:
+            landed = part
+        else:
+            slots[k - 1] = slots[k - 1] + part
+    return tuple(slots), landed
+
+
+def _send_in_parts(
+    params: Params, inbound: tuple[Array, ...], orders: Array, shipments: Shipments
+) -> tuple[tuple[Array, ...], Array | None, Array]:
+    parts = []
+    for m in range(shipments.lead.shape[1]):
+        units = orders * shipments.fraction[:, m]
+        parts.append(round_straight_through(units) if params.whole_units else units)
+    leads = [shipments.lead[:, m] for m in range(len(parts))]
+    first = min(int(lead.min()) for lead in leads)
+    last = max(int(lead.max()) for lead in leads)
+    slots = _padded(inbound, last, orders)
+    landed = None
+    for k in range(first, last + 1):
+        arriving = sum(part * (lead == k) for part, lead in zip(parts, leads, strict=True))
+        if k == 0:
+            landed = arriving
+        else:
+            slots[k - 1] = slots[k - 1] + arriving
+    return tuple(slots), landed, sum(parts)

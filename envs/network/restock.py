@@ -1,0 +1,65 @@
+"""Phase P1-P2: limits on what an owner may have on hand plus inbound at a node.
+
+A limit never removes stock; it only blocks new inbound (trap E19 of the model).
+"""
+
+from stockyard.envs.network.arrays import UNLIMITED, Array, as_like, fill_share, namespace, weighted_sum
+from stockyard.envs.network.params import Params
+from stockyard.envs.network.state import State
+
+
+def owner_volume(params: Params, state: State) -> Array:
+    """Volume on hand, in the yard, staged and inbound by owner and node, (B, O, N) ft3."""
+    xp = namespace(state.on_hand)
+    network = params.network
+    units = state.on_hand if state.yard is None else state.on_hand + state.yard
+    per_node = [units[:, node] for node in range(network.num_nodes)]
+    for lane, node in enumerate(network.inbound.head.tolist()):
+        per_node[node] = per_node[node] + state.on_order[:, lane]
+    for slot in state.transfers:
+        for lane, node in enumerate(network.transfers.head.tolist()):
+            per_node[node] = per_node[node] + slot[:, lane]
+    if state.staged is not None:
+        for lane, node in enumerate(network.transfers.tail.tolist()):
+            per_node[node] = per_node[node] + state.staged[:, lane]
+    position = xp.stack(per_node, axis=1)
+    owners = network.products.owner
+    columns = []
+    for owner in range(network.products.num_owners):
+        mask = as_like(owners == owner, position)
+        columns.append(weighted_sum(position, params.a.volume * mask))
+    return xp.stack(columns, axis=1)
+
+
+def within_limits(params: Params, state: State, orders: Array, limits: Array | None) -> Array:
+    """Scales orders so that each owner stays within its limit at each node.
+
+    Args:
+        params: the network.
+        state: start of the period.
+        orders: (B, E_in, P) units >= 0.
+        limits: (B, O, N) ft3 on hand plus inbound, inf for none; None leaves orders alone.
+
+    Returns:
+        (B, E_in, P) units; an owner's orders into a node shrink in proportion. Kinks where a limit
+        starts to bind; the gradient there is one-sided.
+    """
+    if limits is None:
+        return orders
+    xp = namespace(orders)
+    network = params.network
+    room = limits - owner_volume(params, state)
+    room = at_most(at_least(room, 0.0), UNLIMITED)
+    owners = network.products.owner
+    heads = network.inbound.head.tolist()
+    lanes: list[Array] = [orders[:, lane] for lane in range(len(heads))]
+    for owner in range(network.products.num_owners):
+        mask = as_like(owners == owner, orders)
+        volume = params.a.volume * mask
+        for node in sorted(set(heads)):
+            into = [lane for lane, head in enumerate(heads) if head == node]
+            wanted = sum(weighted_sum(orders[:, lane], volume) for lane in into)
+            share = fill_share(room[:, owner, node], wanted)[:, None]
+            for lane in into:
+                lanes[lane] = lanes[lane] * (1.0 - mask * (1.0 - share))
+    return xp.stack(lanes, axis=1)

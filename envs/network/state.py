@@ -1,0 +1,94 @@
+"""The arrays that the network's step reads and writes; each is documented once, here.
+
+Axis letters are explained in `stockyard.envs.network.arrays`. A field that a configuration does
+not use is None (or an empty tuple), and the phases that serve it skip their work.
+"""
+
+from typing import NamedTuple
+
+from stockyard.envs.network.arrays import Array
+
+
+class State(NamedTuple):
+    """What the network holds at the start of a period, after receipts."""
+
+    on_hand: Array  # (B, N, P) units that can be sold or moved, >= 0
+    yard: Array | None  # (B, N, P) units arrived but not received, >= 0; None if docks are unlimited
+    inbound: tuple[Array, ...]  # of (B, E_in, P) units from suppliers; [k] arrives in k + 1 periods
+    on_order: Array  # (B, E_in, P) units: the sum of `inbound`, carried to spare summing it daily
+    staged: Array | None  # (B, E_tr, P) units waiting at the tail for a truck; None without trucks
+    transfers: tuple[Array, ...]  # of (B, E_tr, P) units under way; [k] arrives in k + 1 periods
+    backlog: Array | None  # (B, R, P) units owed to customers; None where sales are lost
+    parcels: Array | None  # (B, E_out, K+3) parcels: late, slack 0..K, no deadline; None: no trucks
+    parcel_volume: Array | None  # (B, E_out, K+3) ft3 of `parcels`
+
+
+class Decisions(NamedTuple):
+    """What the four slots decide for one period; None leaves a slot idle."""
+
+    orders: Array | None = None  # (B, E_in, P) units to order from suppliers
+    transfers: Array | None = None  # (B, E_tr, P) units to move between nodes
+    limits: Array | None = None  # (B, O, N) ft3 an owner may have on hand plus inbound; inf = none
+    trucks: Array | None = None  # (B, E_tr + E_out) trucks, transfer lanes first
+    expedite: Array | None = None  # (B, E_out) share of the due parcels given to a common carrier
+
+
+class Revealed(NamedTuple):
+    """What is known at the start of a period; rules and observations may read this, no more."""
+
+    forecast_daily: Array | None  # (B, R, P) mean units per day over the next seven days
+    quoted_lead: Array | None  # (B, E_in, P) periods that the supplier quotes for an order now
+    storage_capacity: Array | None  # (B or 1, N) ft3
+    receiving_capacity: Array | None  # (B or 1, N) ft3 per period
+    outbound_capacity: Array | None  # (B or 1, N) units per period
+    supplier_capacity: Array | None  # (B or 1, V) units per day
+    yard_capacity: Array | None  # (B or 1, N) ft3
+    truck_limit: Array | None  # (B or 1, E_tr + E_out) trucks per period
+    storage_rent: Array | None  # (B or 1, 1) multiple of the base rent
+
+
+class Shipments(NamedTuple):
+    """How an order placed in this period arrives: Gen-QOT's quantity over time (Andaz et al.)."""
+
+    lead: Array  # (B, M, E_in, P) periods until part shipment m can be used, >= 0, whole
+    fraction: Array  # (B, M, E_in, P) share of the order in part shipment m; sums to the fill <= 1
+
+
+class Exogenous(NamedTuple):
+    """One period of a tape: what happens whatever anybody decides."""
+
+    revealed: Revealed
+    demand: Array  # (B, R, P) purchase intents, units
+    shipments: Shipments | None  # None: the lane's own lead time, filled whole
+    background_parcels: Array | None  # (B, E_out) parcels of the rest of the assortment
+    background_volume: Array | None  # (B, E_out) ft3 of them
+    min_offered_tier: int  # slowest fast tier on offer: 1 hides one-day delivery
+
+
+class Flows(NamedTuple):
+    """What moved within one period."""
+
+    ordered: Array | None  # (B, E_in, P) units ordered after projection
+    shipped: Array | None  # (B, E_in, P) units that suppliers will deliver of it
+    transferred: Array | None  # (B, E_tr, P) units taken from the tail's stock
+    demand: Array  # (B, P) purchase intents, units
+    sold: Array  # (B, P) units handed to customers
+    sold_by_tier: tuple[Array, ...]  # per delivery tier (B, P) units; sums to `sold`
+    sold_by_lane: tuple[Array, ...]  # per outbound lane (B, P) units; sums to `sold`
+    first_served: Array  # (B, P) units of demand served before substitution
+    abandoned: Array | None  # (B, P) intents given up because the promise was slow
+    out_of_stock: Array  # (B, P) intents of the first pass that met an empty shelf
+    lost: Array | None  # (B, P) intents that became no sale; None where unmet demand is owed
+    lost_by_cause: dict[str, Array]  # cause -> (B, P) units; sums to `lost`
+    tariff: Array | None  # (B,) USD of outbound tariffs
+    arrived: Array  # (B, N, P) units that reached a node at the end of the period
+    received: Array  # (B, N, P) units put on the shelf at the end of the period
+    refused_volume: Array | None  # (B, N) ft3 that a full yard turned away
+    dispatched: Array | None  # (B, E_out, K+3) parcels that left by truck, by bin before the shift
+    dispatched_volume: Array | None  # (B, E_out, K+3) ft3 of them
+    expedited: Array | None  # (B, E_out) parcels given to a common carrier
+    expedited_volume: Array | None  # (B, E_out) ft3 of them
+    newly_late: Array | None  # (B, E_out) parcels that missed their deadline in this period
+    trucks: Array | None  # (B, E_tr + E_out) trucks that ran
+    joined: Array | None  # (B, E_out) parcels sold or from the background that joined the bins
+    joined_volume: Array | None  # (B, E_out) ft3 of them

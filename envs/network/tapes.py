@@ -1,0 +1,176 @@
+"""Tapes: everything random of an episode, drawn before its first step.
+
+Arrays of a tape put time first, (T, B, ...), so that one period is a contiguous batch-first view.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stockyard.envs.network.arrays import UNLIMITED, Array
+from stockyard.envs.network.forecast import Forecaster
+from stockyard.envs.network.params import Params, array_maker
+from stockyard.envs.network.processes import (
+    Arrivals,
+    Capacities,
+    DemandPath,
+    DemandProcess,
+    TwoPartArrivals,
+)
+from stockyard.envs.network.state import Exogenous, Revealed, Shipments
+from stockyard.envs.network.streams import Streams
+from stockyard.envs.network.topology import Network
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tape:
+    """A batch of tapes. A limit with a first axis of length 1 holds for all periods."""
+
+    demand: Array  # (T, B, R, P) units
+    signals: dict[str, Array]  # name -> (T, B, P); row t is known at the start of period t
+    forecast_daily: Array | None  # (T, B, R, P) units per day over the coming week
+    quoted: Array | None  # (epochs, B, E_in, P) periods
+    lead: Array | None  # (epochs, B, M, E_in, P) periods
+    fraction: Array | None  # (epochs, B, M, E_in, P)
+    limits: dict[str, Array]  # field of Revealed -> (1 or T, 1, entities)
+    epoch_periods: int  # periods between review epochs
+
+    @property
+    def num_periods(self) -> int:
+        """Number of periods, T."""
+        return int(self.demand.shape[0])
+
+    def known(self, period: int) -> Revealed:
+        """What is known at the start of a period."""
+        limits = self.limits
+        return Revealed(
+            None if self.forecast_daily is None else self.forecast_daily[period],
+            None if self.quoted is None else self.quoted[period // self.epoch_periods],
+            *(
+                _at(limits[field], period) if field in limits else None
+                for field in Revealed._fields[2:]
+            ),
+        )
+
+    def at(self, period: int) -> Exogenous:
+        """All of one period."""
+        shipments = None
+        if self.lead is not None and self.fraction is not None:
+            epoch = period // self.epoch_periods
+            shipments = Shipments(self.lead[epoch], self.fraction[epoch])
+        return Exogenous(self.known(period), self.demand[period], shipments, None, None, 0)
+
+    def signals_at(self, period: int) -> dict[str, Array]:
+        """What the forecaster knows at the start of a period: name -> (B, P)."""
+        return {name: values[period] for name, values in self.signals.items()}
+
+    def digests(self) -> Array:
+        """(B,) checksums of demand and arrivals: equal exactly if two replicas' tapes are."""
+        parts = [np.asarray(a) for a in (self.demand, self.lead, self.fraction) if a is not None]
+        return np.array(
+            [
+                zlib.crc32(b"".join(np.ascontiguousarray(part[:, b]).tobytes() for part in parts))
+                for b in range(self.demand.shape[1])
+            ],
+            dtype=np.int64,
+        )
+
+    def replace_rows(self, rows: Any, other: "Tape") -> "Tape":
+        """This tape with replicas `rows` (bool (B,)) taken, in order, from `other`."""
+
+        def mixed(mine: Array | None, theirs: Array | None) -> Array | None:
+            if mine is None or theirs is None:
+                return mine
+            merged = np.array(mine)
+            merged[:, rows] = theirs
+            return merged
+
+        return dataclasses.replace(
+            self,
+            demand=mixed(self.demand, other.demand),
+            signals={k: mixed(v, other.signals[k]) for k, v in self.signals.items()},
+            forecast_daily=mixed(self.forecast_daily, other.forecast_daily),
+            quoted=mixed(self.quoted, other.quoted),
+            lead=mixed(self.lead, other.lead),
+            fraction=mixed(self.fraction, other.fraction),
+        )
+
+
+def _at(values: Array, period: int) -> Array:
+    return values[0] if values.shape[0] == 1 else values[period]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TapeSource:
+    """Draws tapes of one world."""
+
+    network: Network
+    demand: DemandProcess
+    arrivals: TwoPartArrivals | None = None
+    capacities: Capacities = dataclasses.field(default_factory=Capacities)
+    forecaster: Forecaster | None = None
+    regional_shares: Any = None  # (R, P) share of each region in the forecast; None: no forecast
+    epoch_periods: int = 1
+
+    def draw(self, params: Params, replicas: Sequence[Streams], periods: int) -> Tape:
+        """Draws one tape per entry of `replicas`; a replica's tape depends on its streams alone.
+
+        Args:
+            params: precision and backend of the arrays.
+            replicas: streams of each replica.
+            periods: length, T.
+
+        Returns:
+            The batch of tapes.
+        """
+        make = array_maker(params.backend, params.dtype, params.device)
+        epochs = -(-periods // self.epoch_periods)
+        days = self.epoch_periods / self.network.periods_per_day
+        paths: list[DemandPath] = []
+        arrivals: list[Arrivals] = []
+        weeks: list[Any] = []
+        for streams in replicas:
+            path = self.demand.draw(streams, self.network, periods)
+            if self.forecaster is not None:
+                week = 7 * self.network.periods_per_day
+                sums = self.forecaster.rolling_mean(path.signals, periods, week)
+                weeks.append(sums[:, None, :] * (self.regional_shares / 7.0))
+            paths.append(path)
+            if self.arrivals is not None:
+                arrivals.append(self.arrivals.draw(streams, self.network, epochs, days))
+
+        def stack(parts: list[Any]) -> Array:
+            return make(np.stack(parts, axis=1))
+
+        return Tape(
+            demand=stack([path.demand for path in paths]),
+            signals={
+                name: stack([path.signals[name] for path in paths]) for name in paths[0].signals
+            },
+            forecast_daily=stack(weeks) if weeks else None,
+            quoted=stack([a.quoted for a in arrivals]) if arrivals else None,
+            lead=stack([a.lead for a in arrivals]) if arrivals else None,
+            fraction=stack([a.fraction for a in arrivals]) if arrivals else None,
+            limits=self._limits(make),
+            epoch_periods=self.epoch_periods,
+        )
+
+    def _limits(self, make: Any) -> dict[str, Array]:
+        fields = {
+            "storage_capacity": self.capacities.storage,
+            "receiving_capacity": self.capacities.receiving,
+            "outbound_capacity": self.capacities.outbound,
+            "supplier_capacity": self.capacities.supplier,
+            "yard_capacity": self.capacities.yard,
+            "truck_limit": self.capacities.trucks,
+            "storage_rent": self.capacities.storage_rent,
+        }
+        limits = {}
+        for field, value in fields.items():
+            if value is not None:
+                finite = np.minimum(np.asarray(value, dtype=np.float64), UNLIMITED)
+                limits[field] = make(finite[None, None] if finite.ndim == 1 else finite[:, None])
+        return limits

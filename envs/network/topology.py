@@ -1,0 +1,349 @@
+"""The network: nodes, lanes, products and regions, checked once when it is built."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Values: TypeAlias = Any
+"""A number or an array-like when given; a checked, read-only NumPy array afterwards."""
+
+
+def _check(condition: bool, field: str, problem: str) -> None:
+    if not condition:
+        raise ValueError(f"{field}: {problem}")
+
+
+def _floats(value: object, shape: tuple[int, ...], field: str, minimum: float = 0.0) -> Floats:
+    """Broadcasts `value` to `shape`; refuses NaN, values below `minimum` and wrong shapes."""
+    try:
+        array = np.broadcast_to(np.asarray(value, dtype=np.float64), shape).copy()
+    except (TypeError, ValueError):
+        raise ValueError(f"{field}: cannot be broadcast to shape {shape}, got {value!r}") from None
+    _check(not np.isnan(array).any(), field, "holds NaN")
+    _check(bool((array >= minimum).all()), field, f"must be >= {minimum:g}")
+    array.setflags(write=False)
+    return array
+
+
+def _ints(value: object, shape: tuple[int, ...], field: str, low: int, high: int) -> Ints:
+    try:
+        array = np.broadcast_to(np.asarray(value, dtype=np.int64), shape).copy()
+    except (TypeError, ValueError):
+        raise ValueError(f"{field}: cannot be broadcast to shape {shape}, got {value!r}") from None
+    _check(
+        bool(((array >= low) & (array <= high)).all()),
+        field,
+        f"must lie in [{low}, {high}], got {array.tolist()}",
+    )
+    array.setflags(write=False)
+    return array
+
+
+def _indices(value: object, field: str, size: int) -> Ints:
+    array = np.asarray(value, dtype=np.int64)
+    _check(array.ndim == 1, field, "must be a list of indices")
+    return _ints(array, array.shape, field, 0, size - 1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Products:
+    """The catalogue. Scalars are broadcast to all products.
+
+    Raises:
+        ValueError: if a field has a wrong shape or a value out of range; the field is named.
+    """
+
+    names: Sequence[str]  # P unique names; random streams are keyed by them
+    volume: Values = 1.0  # (P,) ft3 a unit takes on the shelf
+    price: Values = 0.0  # (P,) USD a customer pays
+    unit_cost: Values = 0.0  # (P,) USD, the book value of a unit
+    owner: Values = 0  # (P,) 0 the retailer, s the seller s
+    group: Sequence[str] = ()  # P subcategories; empty: each product stands alone
+
+    def __post_init__(self) -> None:
+        """Checks and broadcasts the fields."""
+        size = (len(self.names),)
+        _check(len(self.names) > 0, "products.names", "must not be empty")
+        _check(len(set(self.names)) == len(self.names), "products.names", "must be unique")
+        _check(len(self.group) in (0, size[0]), "products.group", f"must have {size[0]} entries")
+        for field in ("volume", "price", "unit_cost"):
+            checked = _floats(getattr(self, field), size, f"products.{field}")
+            object.__setattr__(self, field, checked)
+        object.__setattr__(self, "owner", _ints(self.owner, size, "products.owner", 0, 10**6))
+
+    @property
+    def num_products(self) -> int:
+        """Number of products, P."""
+        return len(self.names)
+
+    @property
+    def num_owners(self) -> int:
+        """Number of owners, O: the retailer and the sellers."""
+        return int(self.owner.max()) + 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InboundLanes:
+    """Lanes from suppliers to nodes. A product may travel on several (dual sourcing)."""
+
+    head: Values  # (E_in,) node that the lane delivers to
+    lead_time: Values = 1  # (E_in, P) periods, quoted by default
+    unit_cost: Values = 0.0  # (E_in, P) USD paid per unit shipped
+    supplier: Values = 0  # (E_in, P) supplier; -1: does not carry it
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TransferLanes:
+    """Lanes between nodes. Without a truck size, goods leave at once at a cost per unit."""
+
+    tail: Values = ()  # (E_tr,) node that sends
+    head: Values = ()  # (E_tr,) node that receives
+    transit: Values = 1  # (E_tr,) periods under way
+    cost_per_unit: Values = 0.0  # (E_tr,) USD
+    truck_volume: Values = np.inf  # (E_tr,) ft3; inf: no trucks
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OutboundLanes:
+    """Lanes from nodes to customers' regions."""
+
+    node: Values  # (E_out,) node that picks
+    region: Values  # (E_out,) region that is served
+    tier: Values = 0  # (E_out,) delivery speed, 0 the fastest
+    tariff: Values = 0.0  # (E_out,) USD per unit, by distance
+    truck_volume: Values = np.inf  # (E_out,) ft3; inf: no trucks
+    distance: Values = 0.0  # (E_out,) miles
+
+
+class Claim(NamedTuple):
+    """A region's claim on a node at one rank of its list of sources."""
+
+    region: int
+    lane: int
+    tier: int
+    kept: float  # share of the region's open demand that accepts this lane's speed
+
+
+class Substitution(NamedTuple):
+    """One neighbour that every product may hand its unmet demand to; arrays of shape (P,)."""
+
+    source: Ints  # product whose customers try this one
+    receiver: Ints  # product that this one's customers try
+    weight: Floats  # share of the source's unmet demand that comes here
+
+
+Ranks = tuple[tuple[tuple[int, tuple[Claim, ...]], ...], ...]
+"""Per rank: the nodes asked at that rank, each with the claims upon it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A directed acyclic graph of suppliers, nodes and regions, and what flows over it.
+
+    Two echelons (inbound cross-docks, then fulfilment centres) are the retail default; a serial
+    system is a chain of transfer lanes, one warehouse with many stores a star.
+
+    Raises:
+        ValueError: one per violated condition, naming the field.
+    """
+
+    nodes: Sequence[str]
+    regions: Sequence[str]
+    products: Products
+    inbound: InboundLanes
+    outbound: OutboundLanes
+    transfers: TransferLanes = dataclasses.field(default_factory=TransferLanes)
+    suppliers: Sequence[str] = ("supplier",)
+    periods_per_day: int = 1
+    acceptance_by_tier: Sequence[float] = (1.0,)  # share of customers content with tier k
+    substitution: float = 0.0  # share of unmet demand that tries another product of the group
+    slack_mix: Sequence[float] = ()  # share of parcels by slack 0..K when they join; () no trucks
+    parcel_volume_factor: float = 1.5  # parcel ft3 = factor * unit volume + fixed (MODEL 2.6)
+    parcel_volume_fixed: float = 0.35  # ft3
+    node_latitude: Sequence[float] = ()  # degrees; for maps only
+    node_longitude: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        """Checks every field against every other."""
+        n, p, r, v = self.num_nodes, self.num_products, self.num_regions, len(self.suppliers)
+        _check(n > 0, "nodes", "must not be empty")
+        _check(r > 0, "regions", "must not be empty")
+        for field in ("nodes", "regions", "suppliers"):
+            names = getattr(self, field)
+            _check(len(set(names)) == len(names), field, "must be unique names")
+        _check(self.periods_per_day >= 1, "periods_per_day", "must be >= 1")
+        checked = {
+            "inbound": self._checked_inbound(n, p, v),
+            "transfers": self._checked_transfers(n),
+            "outbound": self._checked_outbound(n, r),
+        }
+        for field, lanes in checked.items():
+            object.__setattr__(self, field, lanes)
+        accepted = np.asarray(self.acceptance_by_tier, dtype=np.float64)
+        _check(
+            bool(accepted[0] == 1.0 and (np.diff(accepted) <= 0).all() and accepted[-1] > 0),
+            "acceptance_by_tier",
+            "must start at 1 and fall, staying above 0",
+        )
+        _check(0.0 <= self.substitution < 1.0, "substitution", "must lie in [0, 1)")
+        if len(self.slack_mix):
+            mix = np.asarray(self.slack_mix, dtype=np.float64)
+            _check(bool((mix >= 0).all()), "slack_mix", "must be >= 0")
+            _check(abs(float(mix.sum()) - 1.0) < 1e-9, "slack_mix", "must sum to 1")
+        else:
+            limited = np.isfinite(self.outbound.truck_volume).any()
+            _check(not limited, "slack_mix", "is needed where outbound lanes run trucks")
+        self._check_acyclic()
+
+    def _checked_inbound(self, n: int, p: int, v: int) -> InboundLanes:
+        lanes = self.inbound
+        head = _indices(lanes.head, "inbound.head", n)
+        _check(len(head) > 0, "inbound.head", "must name at least one lane")
+        shape = (len(head), p)
+        return InboundLanes(
+            head=head,
+            lead_time=_ints(lanes.lead_time, shape, "inbound.lead_time", 0, 9999),
+            unit_cost=_floats(lanes.unit_cost, shape, "inbound.unit_cost"),
+            supplier=_ints(lanes.supplier, shape, "inbound.supplier", -1, v - 1),
+        )
+
+    def _checked_transfers(self, n: int) -> TransferLanes:
+        lanes = self.transfers
+        tail = _indices(lanes.tail, "transfers.tail", n)
+        shape = (len(tail),)
+        transit = _ints(lanes.transit, shape, "transfers.transit", 0, 9999)
+        trucks = _floats(lanes.truck_volume, shape, "transfers.truck_volume")
+        _check(
+            bool(transit[np.isfinite(trucks)].all()),
+            "transfers.transit",
+            "must be >= 1 on lanes with trucks",
+        )
+        return TransferLanes(
+            tail=tail,
+            head=_ints(lanes.head, shape, "transfers.head", 0, n - 1),
+            transit=transit,
+            cost_per_unit=_floats(lanes.cost_per_unit, shape, "transfers.cost_per_unit"),
+            truck_volume=trucks,
+        )
+
+    def _checked_outbound(self, n: int, r: int) -> OutboundLanes:
+        lanes = self.outbound
+        node = _indices(lanes.node, "outbound.node", n)
+        shape, tiers = (len(node),), len(self.acceptance_by_tier)
+        return OutboundLanes(
+            node=node,
+            region=_ints(lanes.region, shape, "outbound.region", 0, r - 1),
+            tier=_ints(lanes.tier, shape, "outbound.tier", 0, tiers - 1),
+            tariff=_floats(lanes.tariff, shape, "outbound.tariff"),
+            truck_volume=_floats(lanes.truck_volume, shape, "outbound.truck_volume"),
+            distance=_floats(lanes.distance, shape, "outbound.distance"),
+        )
+
+    def _check_acyclic(self) -> None:
+        """Kahn's algorithm: a cycle of transfer lanes leaves nodes that nothing releases."""
+        waiting = set(range(self.num_nodes))
+        edges = list(zip(self.transfers.tail.tolist(), self.transfers.head.tolist(), strict=True))
+        while waiting:
+            free = {k for k in waiting if not any(h == k and t in waiting for t, h in edges)}
+            if not free:
+                cycle = sorted(self.nodes[k] for k in waiting)
+                raise ValueError(f"transfers: lanes form a cycle among {cycle}")
+            waiting -= free
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes, N."""
+        return len(self.nodes)
+
+    @property
+    def num_products(self) -> int:
+        """Number of products, P."""
+        return self.products.num_products
+
+    @property
+    def num_regions(self) -> int:
+        """Number of regions, R."""
+        return len(self.regions)
+
+    @property
+    def has_parcels(self) -> bool:
+        """Whether sold units wait for outbound trucks; otherwise they leave at a tariff."""
+        return bool(len(self.slack_mix))
+
+    @property
+    def has_transfer_trucks(self) -> bool:
+        """Whether some transfer lane needs trucks."""
+        return bool(np.isfinite(self.transfers.truck_volume).any())
+
+    @functools.cached_property
+    def carries(self) -> npt.NDArray[np.bool_]:
+        """(E_in, P) whether an inbound lane carries a product."""
+        return np.asarray(self.inbound.supplier >= 0)
+
+    @functools.cached_property
+    def substitutions(self) -> tuple[Substitution, ...]:
+        """Who takes over unmet demand, one entry per neighbour within a group.
+
+        Each product of a group of n passes `substitution / (n - 1)` of its unmet demand to each
+        of the others.
+        """
+        if not self.substitution or not len(self.products.group):
+            return ()
+        members: dict[str, list[int]] = {}
+        for product, group in enumerate(self.products.group):
+            members.setdefault(group, []).append(product)
+        neighbours = []
+        for shift in range(1, max(len(ids) for ids in members.values())):
+            source = np.arange(self.num_products)
+            receiver = source.copy()
+            weight = np.zeros(self.num_products)
+            for ids in members.values():
+                if len(ids) > shift:
+                    source[ids] = np.roll(ids, shift)
+                    receiver[ids] = np.roll(ids, -shift)
+                    weight[ids] = self.substitution / (len(ids) - 1)
+            neighbours.append(Substitution(source, receiver, weight))
+        return tuple(neighbours)
+
+    def ranks(self, min_offered_tier: int = 0) -> Ranks:
+        """The order in which regions ask nodes: by delivery tier, then tariff, then lane.
+
+        A lane faster than `min_offered_tier` delivers, and is accepted, at that tier.
+        """
+        return self._ranks_by_tier(min_offered_tier)
+
+    @functools.cached_property
+    def _ranks_by_tier(self) -> "functools._lru_cache_wrapper[Ranks]":
+        return functools.lru_cache(maxsize=None)(self._build_ranks)
+
+    def _build_ranks(self, min_offered_tier: int) -> Ranks:
+        lanes = self.outbound
+        tier = np.minimum(
+            np.maximum(lanes.tier, min_offered_tier), len(self.acceptance_by_tier) - 1
+        )
+        by_rank: list[dict[int, list[Claim]]] = []
+        for region in range(self.num_regions):
+            own = np.flatnonzero(lanes.region == region)
+            order = own[np.lexsort((own, lanes.tariff[own], tier[own]))]
+            willing = 1.0
+            for rank, lane in enumerate(order.tolist()):
+                accepted = min(willing, float(self.acceptance_by_tier[tier[lane]]))
+                claim = Claim(region, lane, int(tier[lane]), accepted / willing)
+                willing = accepted
+                if rank == len(by_rank):
+                    by_rank.append({})
+                by_rank[rank].setdefault(int(lanes.node[lane]), []).append(claim)
+        return tuple(
+            tuple((node, tuple(claims)) for node, claims in sorted(rank.items()))
+            for rank in by_rank
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leaves out caches, which cannot be pickled."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
