@@ -119,6 +119,8 @@ def make(name: str, env: Any, **parameters: Any) -> Policy:
                 listed = ", ".join(names) or "none"
                 raise ValueError(f"{name} has no parameter {parameter!r}; it takes: {listed}")
     if isinstance(env, Mapping):
+        import stockyard.envs  # noqa: F401  (registers the ids)
+
         env = gym.make_vec(**{"num_envs": 1, **env})
     return cast(Policy, factory(env, **parameters))
 

@@ -93,6 +93,8 @@ def check(spec: Mapping[str, Any]) -> None:
     """Builds the environment once and closes it, so that a wrong value shows before the work."""
     import gymnasium as gym
 
+    import stockyard.envs  # noqa: F401  (registers the ids)
+
     try:
         gym.make_vec(**{**spec, "num_envs": 1}).close()
     except gym.error.Error as error:

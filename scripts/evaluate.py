@@ -29,9 +29,8 @@ def _command(config: DictConfig) -> None:
 
 def compare_policies(config: DictConfig) -> Path:
     """Evaluates as configured, prints the table and returns the path of the JSON file."""
-    from rich.console import Console
-
     from stockyard.agents.evaluation import Evaluation, compare, evaluate, render, write_json_atomic
+    from stockyard.agents.evaluation.report import console
     from stockyard.agents.evaluation.statistics import Comparison
 
     evaluations: dict[str, Evaluation] = {}
@@ -67,12 +66,12 @@ def compare_policies(config: DictConfig) -> Path:
         f"{spec['id']} · {first.num_tapes} tapes of the split {first.split}, seed {first.seed}, "
         f"{first.periods} periods"
     )
-    Console().print(render(rows, title=title))
+    console().print(render(rows, title=title))
     output = config.output or command_line.output_folder() / "evaluation.json"
     write_json_atomic(
         output,
         {
-            "environment": spec,
+            "environment": command_line.plain(config.env),
             "tapes": first.num_tapes,
             "split": first.split,
             "seed": first.seed,

@@ -77,6 +77,7 @@ def train(config: DictConfig) -> float | None:
         against=against,
         resume=resuming,
         progress=config.progress,
+        description=command_line.plain(config.env),
     )
     report(result.best_validation, against, result.folder)
     if result.interrupted:

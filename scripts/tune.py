@@ -46,7 +46,7 @@ def tune_policy(config: DictConfig) -> Path:
         output,
         {
             "policy": config.policy,
-            "environment": spec,
+            "environment": command_line.plain(config.env),
             "tapes": config.tapes,
             "seed": config.seed,
             "parameters": result.parameters,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from stockyard.agents.evaluation.statistics import Comparison
@@ -23,12 +25,12 @@ def render(
     """
     shown = [name for name in metrics if any(name in row.metrics for row in rows)]
     table = Table(title=title or None, title_justify="left")
-    table.add_column("policy", no_wrap=True)
-    table.add_column("per period", justify="right")
-    table.add_column("s.e.", justify="right")
+    table.add_column("policy", overflow="fold")
+    table.add_column("per period", justify="right", no_wrap=True)
+    table.add_column("s.e.", justify="right", no_wrap=True)
     against = rows[0].against if rows else ""
-    table.add_column(f"difference to {against}", justify="right")
-    table.add_column("95 % interval", justify="right")
+    table.add_column(f"difference to {against}", justify="right", overflow="fold")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     for name in shown:
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
@@ -44,6 +46,11 @@ def render(
             *(number(row.metrics.get(name, float("nan")), digits=3) for name in shown),
         )
     return table
+
+
+def console() -> Console:
+    """Returns a console that is wide enough for the table where no terminal says how wide it is."""
+    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def number(value: float, *, sign: bool = False, digits: int = 4) -> str:

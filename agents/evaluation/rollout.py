@@ -154,6 +154,8 @@ def build(
         action_mode: Instead of the one in the specification; None leaves it.
         horizon: Periods, rounded up to whole steps; None leaves it.
     """
+    import stockyard.envs  # noqa: F401  (registers the ids)
+
     arguments = {**specification, "num_envs": num_envs, "split": split}
     arguments["autoreset_mode"] = "disabled"
     if action_mode is not None:

@@ -50,7 +50,10 @@ class VectorEnvAdapter(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """Starts an episode in every row, with the seeds and options that were set."""
-        seeds = None if self._seeds[0] is None else [int(seed or 0) for seed in self._seeds]
+        # VectorEnv is typed for one seed only, and takes one for each row.
+        seeds: Any = None
+        if self._seeds[0] is not None:
+            seeds = [int(seed or 0) for seed in self._seeds]
         options = self._options[0] or None
         observation, self.last_info = self.envs.reset(seed=seeds, options=options)
         self._reset_seeds()
@@ -58,7 +61,8 @@ class VectorEnvAdapter(VecEnv):
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        return _copied(observation)
+        first: VecEnvObs = _copied(observation)
+        return first
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
         """Takes the actions of the next step."""
@@ -75,7 +79,7 @@ class VectorEnvAdapter(VecEnv):
         if done.any():
             final = _copied(observation)
             elapsed = round(time.perf_counter() - self._started, 6)
-            for i in np.flatnonzero(done):
+            for i in np.flatnonzero(done).tolist():
                 infos[i]["terminal_observation"] = _row(final, i)
                 infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
                 infos[i]["episode"] = {
@@ -95,7 +99,7 @@ class VectorEnvAdapter(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
         """Renders every row."""
-        frames = self.envs.render()
+        frames: Any = self.envs.render()
         return [] if frames is None else list(frames)
 
     def has_attr(self, attr_name: str) -> bool:

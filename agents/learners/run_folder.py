@@ -100,7 +100,7 @@ class RunFolder:
 
 def provenance() -> dict[str, Any]:
     """Returns what it takes to make a run again: versions, commit and command."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _VERSIONED:
         try:
             versions[name] = metadata.version(name)
@@ -139,11 +139,12 @@ def git_commit() -> str | None:
 def model_card(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> str:
     """Writes the model card from the records of a run."""
     specification = record.get("environment", {})
+    subject = specification.get("id") or specification.get("_target_")
     best = record.get("best_validation")
     lines = [
         f"# {record.get('name', 'model')}",
         "",
-        f"{record.get('algorithm')} for `{specification.get('id')}`, trained with stockyard "
+        f"{record.get('algorithm')} for `{subject}`, trained with stockyard "
         f"{record.get('versions', {}).get('stockyard')}.",
         "",
         "## Environment",

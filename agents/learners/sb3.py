@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import time
 from collections.abc import Mapping
@@ -151,7 +152,7 @@ class Learner:
         self.policy = policy
         self.n_envs = n_envs
         self.scale = scale
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "learning_rate": learning_rate
             if schedule == "constant"
             else LinearSchedule(learning_rate, 0.0, 1.0),
@@ -160,8 +161,10 @@ class Learner:
                 "activation_fn": ACTIVATIONS[activation],
                 **(policy_kwargs or {}),
             },
+            "device": "cpu",  # small networks: a GPU would wait for the batch more than compute
             **settings,
         }
+        _require(algorithm_class(algorithm), self.settings)
 
     def train(
         self,
@@ -181,6 +184,7 @@ class Learner:
         resume: bool = False,
         progress: bool = False,
         name: str | None = None,
+        description: Mapping[str, Any] | None = None,
         callbacks: tuple[BaseCallback, ...] = (),
     ) -> Result:
         """Trains on the training tapes and leaves everything in a folder.
@@ -204,6 +208,7 @@ class Learner:
             resume: Go on from the newest checkpoint in the folder.
             progress: Show a bar.
             name: For run.json and the model card; None for the folder's.
+            description: The environment as run.json shall tell it; None for the specification.
             callbacks: More of Stable-Baselines3's callbacks.
         """
         folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
@@ -226,7 +231,7 @@ class Learner:
             seed=seed,
             n_envs=adapter.num_envs,
             total_steps=total_steps,
-            environment=dict(base.specification),
+            environment=described(description or {"id": "", **specification}),
             action_mode=base.action_mode,
             action_bounds=None if bounds is None else [_compact(bound) for bound in bounds],
             transform=transform.to_dict(),
@@ -300,18 +305,18 @@ class Learner:
     ) -> BaseAlgorithm:
         """Builds the model, or takes it from a checkpoint."""
         algorithm = algorithm_class(self.algorithm)
-        settings = {"device": "cpu", **self.settings}
         if checkpoint is None:
-            _require(algorithm, settings)
-            model = algorithm(self.policy, adapter, seed=seed, **settings)
+            model = algorithm(self.policy, adapter, seed=seed, **self.settings)
         else:
-            model = algorithm.load(checkpoint, env=adapter, device=settings["device"])
+            model = algorithm.load(checkpoint, env=adapter, device=self.settings["device"])
             buffer = folder.replay_buffer(done_steps)
             if isinstance(model, OffPolicyAlgorithm) and buffer.is_file():
                 model.load_replay_buffer(buffer)
-            # Neither the tapes nor the exploration of the first part come again.
-            fresh = np.random.SeedSequence([seed, done_steps]).generate_state(1)[0]
-            model.set_random_seed(int(fresh) % 2**31)
+            # The exploration of the first part must not come again.
+            model.set_random_seed(_mixed(seed, done_steps))
+        # Row i runs the tapes of this number + i, so runs of neighbouring seeds would share most
+        # of theirs, and a resumed run would see those of its first part.
+        adapter.seed(_mixed(seed, done_steps, 1))
         model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         return model
 
@@ -334,7 +339,7 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
     model = algorithm_class(record["algorithm"]).load(archive, device="cpu")
     bounds = record["action_bounds"]
     if bounds is not None:
-        shape = model.action_space.shape
+        shape = model.action_space.shape or ()
         low, high = (np.broadcast_to(np.asarray(b, np.float32), shape).copy() for b in bounds)
         bounds = (low, high)
     return TrainedPolicy(
@@ -342,10 +347,20 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
     )
 
 
+def described(value: Any) -> Any:
+    """Returns a specification as JSON can tell it; an object is told by its name."""
+    if isinstance(value, Mapping):
+        return {str(key): described(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [described(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return f"{type(value).__name__} {getattr(value, 'name', '')}".strip()
+
+
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
     """Imports an algorithm."""
-    found = getattr(importlib.import_module(ALGORITHMS[name]), name)
-    assert issubclass(found, BaseAlgorithm)
+    found: type[BaseAlgorithm] = getattr(importlib.import_module(ALGORITHMS[name]), name)
     return found
 
 
@@ -370,13 +385,17 @@ def _wrapped(
 
 def _require(algorithm: type[BaseAlgorithm], settings: Mapping[str, Any]) -> None:
     """Refuses a setting that the algorithm does not know, by name."""
-    import inspect
-
-    known = set(inspect.signature(algorithm).parameters) - {"policy", "env", "seed"}
+    ours = {"policy", "env", "seed", "tensorboard_log", "_init_setup_model"}
+    known = set(inspect.signature(algorithm).parameters) - ours
     for setting in settings:
         if setting not in known:
             listed = ", ".join(sorted(known))
             raise ValueError(f"{algorithm.__name__} has no setting {setting!r}; it takes: {listed}")
+
+
+def _mixed(*numbers: int) -> int:
+    """Returns a seed far from those of other numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) % 2**31
 
 
 def _log_interval(model: BaseAlgorithm) -> int:

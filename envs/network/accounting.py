@@ -1,6 +1,6 @@
 """Phase P7: what the period cost and earned, by account, and what the stock is worth."""
 
-from stockyard.envs.network.arrays import Array, fill_share, namespace, weighted_sum
+from stockyard.envs.network.arrays import Array, at_least, fill_share, namespace, weighted_sum
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.receive import stored_volume
 from stockyard.envs.network.state import Exogenous, Flows, State
@@ -91,9 +91,7 @@ def _freight(params: Params, end: State, flows: Flows, ledger: Ledger) -> None:
         )
 
 
-def _space(
-    params: Params, end: State, flows: Flows, exogenous: Exogenous, ledger: Ledger
-) -> None:
+def _space(params: Params, end: State, flows: Flows, exogenous: Exogenous, ledger: Ledger) -> None:
     economics, days = params.economics, params.days_per_period
     if economics.storage_rent_per_ft3_day or params.storage_is_limited:
         stored = stored_volume(params, end)
@@ -102,7 +100,6 @@ def _space(
             rent = rent * exogenous.revealed.storage_rent[:, 0]
         ledger["storage"] = -rent
         if params.storage_is_limited and economics.overflow_rent_per_ft3_day:
-            xp = namespace(stored)
             over = at_least(stored - exogenous.revealed.storage_capacity, 0.0)
             ledger["overflow"] = -over.sum(-1) * (economics.overflow_rent_per_ft3_day * days)
     if end.yard is not None and economics.yard_rent_per_ft3_day:

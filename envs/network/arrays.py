@@ -73,7 +73,7 @@ def fill_share(available: Array, wanted: Array) -> Array:
 def weighted_sum(array: Array, weight: Array) -> Array:
     """Sum over the last axis of `array * weight`, with `weight` of shape (P,).
 
-    Row b of a batch gives the same bits as the row alone: the contraction never runs over the batch.
+    Row b of a batch gives the same bits as the row alone: no contraction runs over the batch.
     """
     if isinstance(array, np.ndarray):
         return np.vecdot(array, weight)

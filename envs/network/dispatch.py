@@ -9,6 +9,8 @@ from typing import NamedTuple
 from stockyard.envs.network.arrays import (
     UNLIMITED,
     Array,
+    at_least,
+    at_most,
     fill_share,
     floor_straight_through,
     namespace,
@@ -146,9 +148,7 @@ def join_parcels(
         return state, None, None
     xp = namespace(state.parcels)
     units = xp.stack([lane.sum(-1) for lane in sold_by_lane], axis=1)
-    volume = xp.stack(
-        [weighted_sum(lane, params.a.parcel_volume) for lane in sold_by_lane], axis=1
-    )
+    volume = xp.stack([weighted_sum(lane, params.a.parcel_volume) for lane in sold_by_lane], axis=1)
     if exogenous.background_parcels is not None:
         units = units + exogenous.background_parcels
         volume = volume + exogenous.background_volume

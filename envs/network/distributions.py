@@ -153,7 +153,7 @@ class Uniform:
         if int(self.low) != self.low or int(self.high) != self.high:
             raise ValueError(f"low, high: must be whole, got {self.low!r}, {self.high!r}")
         if not 0 <= self.low <= self.high:
-            raise ValueError(f"low, high: must satisfy 0 <= low <= high, got {self.low}, {self.high}")
+            raise ValueError(f"low, high: must be 0 <= low <= high, got {self.low}, {self.high}")
 
     @property
     def mean(self) -> float:

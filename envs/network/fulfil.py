@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from stockyard.envs.network.arrays import Array, fill_share, namespace, weighted_sum
+from stockyard.envs.network.arrays import Array, at_least, fill_share, namespace
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.place import ration
 from stockyard.envs.network.state import Exogenous, State
@@ -73,12 +73,14 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
             owed = round_.open
             round_ = round_._replace(open=wanted)
         else:  # one pass serves both
-            round_ = round_._replace(
-                open=[o + w for o, w in zip(owed, wanted, strict=True)]
-            )
+            round_ = round_._replace(open=[o + w for o, w in zip(owed, wanted, strict=True)])
     first = _waterfall(params, round_, tier)
     lanes = len(network.outbound.node)
-    out_of_stock = _total(first.open)
+    xp = namespace(demand)
+    if state.backlog is None:
+        out_of_stock = _total(first.open)
+    else:  # the backlog goes first, so new demand is what stays open
+        out_of_stock = _total([xp.minimum(o, w) for o, w in zip(first.open, wanted, strict=True)])
     gave_up = [a for a in first.abandoned if a is not None]
     abandoned = _total(gave_up) if gave_up else None
     unserved = [
@@ -91,13 +93,14 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
         unserved, last = _substitute(params, first, unserved, tier)
     by_lane = tuple(last.served[lane] for lane in range(lanes))
     sold = first_served if last is first else _total(list(by_lane))
-    xp = namespace(demand)
     on_hand = xp.stack([last.stock[node] for node in range(network.num_nodes)], axis=1)
     backlog, lost, causes = state.backlog, None, {}
     if backlog is not None:
-        still = unserved if not promise_matters or owed is None else [
-            o + u for o, u in zip(owed, unserved, strict=True)
-        ]
+        still = (
+            unserved
+            if not promise_matters or owed is None
+            else [o + u for o, u in zip(owed, unserved, strict=True)]
+        )
         backlog = xp.stack(still, axis=1)
     else:
         lost = _total(unserved)
@@ -226,7 +229,7 @@ def _attribute(
     rest = lost
     if abandoned is not None:
         pool = out_of_stock + abandoned
-        causes["slow_promise"] = lost * fill_share(abandoned, pool) 
+        causes["slow_promise"] = lost * fill_share(abandoned, pool)
         rest = lost - causes["slow_promise"]
     sources = sorted(set(params.network.outbound.node.tolist()))
     if last.room:

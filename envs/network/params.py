@@ -91,9 +91,7 @@ class Params:
             "price_retail": products.price * ~third_party,
             "price_sellers": products.price * third_party,
             "seller_fee": third_party
-            * (
-                economics.seller_referral_fraction * products.price + economics.seller_fee_per_unit
-            ),
+            * (economics.seller_referral_fraction * products.price + economics.seller_fee_per_unit),
             "own": ~third_party,
             "order_cost": network.inbound.unit_cost,
             "order_cost_own": network.inbound.unit_cost * ~third_party,

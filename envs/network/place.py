@@ -3,8 +3,9 @@
 from stockyard.envs.network.arrays import (
     Array,
     as_like,
-    floor_straight_through,
+    at_least,
     fill_share,
+    floor_straight_through,
     namespace,
     weighted_sum,
 )
@@ -127,7 +128,7 @@ def _within_head_space(params: Params, state: State, units: Array, capacity: Arr
     }
     volume = weighted_sum(units, params.a.volume)
     shares = []
-    for lane, node in enumerate(heads):
+    for node in heads:
         into = [k for k, head in enumerate(heads) if head == node]
         wanted = sum((volume[:, k] for k in into[1:]), start=volume[:, into[0]])
         shares.append(fill_share(room_left[node], wanted))

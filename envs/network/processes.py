@@ -172,14 +172,17 @@ class TwoPartArrivals:
     longest_days: float = 75.0
 
     def draw(self, streams: Streams, network: Network, epochs: int, epoch_days: float) -> Arrivals:
-        """Draws one replica's arrivals, one per review epoch; streams are keyed by lane, product."""
+        """Draws one replica's arrivals, one per review epoch, from streams by lane and product."""
         h = network.periods_per_day
         names = network.products.names
         shape = (epochs, len(network.inbound.head), len(names))
         quoted, fill, split = np.ones(shape), np.ones(shape), np.ones(shape)
         first, second = np.ones(shape), np.ones(shape)
         congestion = np.stack(
-            [self._congestion(streams, supplier, epochs, epoch_days) for supplier in network.suppliers],
+            [
+                self._congestion(streams, supplier, epochs, epoch_days)
+                for supplier in network.suppliers
+            ],
             axis=1,
         )
         for e, node in enumerate(network.inbound.head.tolist()):

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from stockyard.envs.network.arrays import (
     Array,
     as_like,
-    floor_straight_through,
+    at_least,
     fill_share,
+    floor_straight_through,
     namespace,
     round_straight_through,
 )
@@ -48,7 +49,6 @@ def place_orders(
     """
     if orders is None:
         return state, None
-    xp = namespace(orders)
     orders = at_least(orders, 0.0) * params.a.carries
     orders = within_limits(params, state, orders, limits)
     if params.supplier_is_limited:

@@ -3,7 +3,16 @@
 A limit never removes stock; it only blocks new inbound (trap E19 of the model).
 """
 
-from stockyard.envs.network.arrays import UNLIMITED, Array, as_like, fill_share, namespace, weighted_sum
+from stockyard.envs.network.arrays import (
+    UNLIMITED,
+    Array,
+    as_like,
+    at_least,
+    at_most,
+    fill_share,
+    namespace,
+    weighted_sum,
+)
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import State
 

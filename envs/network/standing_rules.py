@@ -5,8 +5,9 @@ review epochs, the others in every period.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from stockyard.envs.network.arrays import Array, as_like, at_least, namespace
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.place import transfer_position
 from stockyard.envs.network.state import Revealed, State
+from stockyard.envs.network.topology import Network
 
 Rule = Callable[[Params, State, Revealed], Array | None]
 """(params, state, revealed) -> the slot's decision, or None to do nothing."""
@@ -30,18 +32,37 @@ class Idle:
         return
 
 
+class OrderUpTo(Protocol):
+    """A replenishment rule that orders up to a level; `action="residual"` needs one."""
+
+    def level(self, params: Params, state: State, revealed: Revealed) -> Array:
+        """The order-up-to level, (B, P) units."""
+
+    def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
+        """Returns orders (B, E_in, P)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CoverOrder:
-    """Orders each product up to a cover of its forecast: the burn-in and residual base rule."""
+    """Orders each product up to the forecast over quoted lead time, review and a safety cover."""
 
-    cover_days: float = 28.0
+    safety_days: float = 7.0
+
+    def level(self, params: Params, state: State, revealed: Revealed) -> Array:
+        """The order-up-to level, (B, P) units."""
+        assert revealed.forecast_daily is not None
+        network = params.network
+        lead = revealed.quoted_lead
+        if lead is None:
+            lead = as_like(network.inbound.lead_time[None], state.on_hand)
+        lead = on_first_lane(params, state.on_hand[:, 0] * 0.0 + 1.0) * lead
+        days = lead.sum(1) / network.periods_per_day + params.review_days + self.safety_days
+        return revealed.forecast_daily.sum(1) * days
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
         """Returns orders (B, E_in, P), all on the first lane that carries a product."""
-        assert revealed.forecast_daily is not None
-        daily = revealed.forecast_daily.sum(1)
-        need = at_least(self.cover_days * daily - system_units(params, state), 0.0)
-        return on_first_lane(params, need)
+        need = self.level(params, state, revealed) - system_units(params, state)
+        return on_first_lane(params, at_least(need, 0.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +71,17 @@ class BaseStock:
 
     order_up_to: Any = 0.0  # scalar or (P,) units
 
+    def level(self, params: Params, state: State, revealed: Revealed) -> Array:
+        """The order-up-to level, (B, P) units."""
+        return as_like(self.order_up_to, state.on_hand) + state.on_hand[:, 0] * 0.0
+
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
         """Returns orders (B, E_in, P)."""
         position = system_units(params, state)
         if state.backlog is not None:
             position = position - state.backlog.sum(1)
-        level = as_like(self.order_up_to, position)
-        return on_first_lane(params, at_least(level - position, 0.0))
+        need = self.level(params, state, revealed) - position
+        return on_first_lane(params, at_least(need, 0.0))
 
 
 def on_first_lane(params: Params, units: Array) -> Array:
@@ -68,70 +93,74 @@ def on_first_lane(params: Params, units: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class ForecastSharePush:
-    """Pushes stock from cross-docks to centres, up to days of the demand each is nearest to.
+    """Pushes stock from cross-docks to centres by forecast share; large centres take the rest.
 
-    A centre with a cover of 30 days in effect takes all that its space allows: cross-docks do not
-    store. The stock of a tail short of the total is shared in proportion (phase P4 does that).
+    First every centre is filled up to `cover_days` of the demand of the regions it is nearest to; a
+    tail short of stock shares it in proportion (phase P4 does that). What is then left above a
+    reserve goes to the centres `rest_to`, for cross-docks do not store; space limits what they take.
     """
 
-    cover_days: Any = 7.0  # scalar or (N,) days
+    cover_days: float = 7.0
+    rest_to: tuple[int, ...] = ()  # nodes; the centres fed by one tail share its rest equally
+    reserve_days: float = 1.5  # of all demand, kept at the cross-docks for the next days
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array | None:
         """Returns transfers (B, E_tr, P)."""
-        lanes = params.network.transfers
-        if not len(lanes.tail):
+        tails = params.network.transfers.tail.tolist()
+        if not tails:
             return None
         assert revealed.forecast_daily is not None
         daily = revealed.forecast_daily
-        cover = np.broadcast_to(self.cover_days, (params.network.num_nodes,))
         position = transfer_position(params, state)
-        sources = _feeders(params)
-        wanted = []
-        for node, served, share in zip(
-            lanes.head.tolist(), _served_regions(params), sources, strict=True
-        ):
-            rate: Array = 0.0
-            for region, part in served:
-                rate = rate + daily[:, region] * part
-            need = at_least(rate * float(cover[node]) - position[node], 0.0)
-            wanted.append(need * share)
+        wanted, left = [], {tail: state.on_hand[:, tail] for tail in tails}
+        lanes = _push_lanes(params.network)
+        for tail, lane in zip(tails, lanes, strict=True):
+            rate = sum((daily[:, r] for r in lane.regions), start=0.0)
+            need = at_least(rate * self.cover_days - position[lane.head], 0.0)
+            need = need if lane.share is None else need * as_like(lane.share, need)
+            wanted.append(need)
+            left[tail] = left[tail] - need
+        takers = [k for k, lane in enumerate(lanes) if lane.head in self.rest_to]
+        if takers:
+            reserve = daily.sum(1) * self.reserve_days
+            among = {tail: sum(tails[k] == tail for k in takers) for tail in left}
+            rest = {
+                tail: at_least(units - reserve, 0.0) * (1.0 / among[tail])
+                for tail, units in left.items()
+                if among[tail]
+            }
+            for k in takers:
+                wanted[k] = wanted[k] + rest[tails[k]]
         return namespace(state.on_hand).stack(wanted, axis=1)
 
 
-def _served_regions(params: Params) -> list[list[tuple[int, float]]]:
-    """Per transfer lane: the regions whose first choice its head is, and its part of them."""
-    first = first_choice(params)
-    return [
-        [(r, part) for node, r, part in first if node == head]
-        for head in params.network.transfers.head.tolist()
-    ]
+class _PushLane(NamedTuple):
+    """A transfer lane as the push rule sees it."""
+
+    head: int
+    regions: tuple[int, ...]  # whose first choice the head is
+    share: (
+        npt.NDArray[np.float64] | None
+    )  # (P,) part of the head's need this lane brings; None: all
 
 
-def first_choice(params: Params) -> list[tuple[int, int, float]]:
-    """(node, region, part of its demand) by each region's first rank; a tie is shared."""
-    ranks = params.network.ranks()
-    return [(node, claim.region, 1.0) for node, claims in ranks[0] for claim in claims]
-
-
-def _feeders(params: Params) -> list[Any]:
-    """Per transfer lane: share (P,) of the head's need that its tail supplies.
-
-    A product is supplied from the nodes whose inbound lane carries it; tails that do not carry it
-    send nothing, and tails further down the chain send all.
-    """
-    network = params.network
-    lanes = network.transfers
+@functools.lru_cache(maxsize=64)
+def _push_lanes(network: Network) -> tuple[_PushLane, ...]:
+    """A product comes from the tails that an inbound lane or a chain of transfers reaches."""
+    first = [(node, claim.region) for node, claims in network.ranks()[0] for claim in claims]
+    lanes = list(zip(network.transfers.tail.tolist(), network.transfers.head.tolist(), strict=True))
     reach = np.zeros((network.num_nodes, network.num_products))
     for e, node in enumerate(network.inbound.head.tolist()):
         reach[node] += network.carries[e]
-    for tail, head in zip(lanes.tail.tolist(), lanes.head.tolist(), strict=True):
+    for tail, head in lanes:
         reach[head] += reach[tail]
-    shares = []
-    for tail, head in zip(lanes.tail.tolist(), lanes.head.tolist(), strict=True):
-        into = sum(reach[t] for t, h in zip(lanes.tail, lanes.head, strict=True) if h == head)
-        total: npt.NDArray[np.float64] = np.maximum(into, 1e-9)
-        shares.append(np.minimum(reach[tail] / total, 1.0))
-    return shares
+    plan = []
+    for tail, head in lanes:
+        into = np.sum([reach[t] for t, h in lanes if h == head], axis=0)
+        share = reach[tail] / np.maximum(into, 1.0)
+        regions = tuple(r for node, r in first if node == head)
+        plan.append(_PushLane(head, regions, None if (share == 1.0).all() else share))
+    return tuple(plan)
 
 
 RULES: dict[str, dict[str, Callable[[], Rule]]] = {

@@ -13,7 +13,9 @@ class State(NamedTuple):
     """What the network holds at the start of a period, after receipts."""
 
     on_hand: Array  # (B, N, P) units that can be sold or moved, >= 0
-    yard: Array | None  # (B, N, P) units arrived but not received, >= 0; None if docks are unlimited
+    yard: (
+        Array | None
+    )  # (B, N, P) units arrived but not received, >= 0; None if docks are unlimited
     inbound: tuple[Array, ...]  # of (B, E_in, P) units from suppliers; [k] arrives in k + 1 periods
     on_order: Array  # (B, E_in, P) units: the sum of `inbound`, carried to spare summing it daily
     staged: Array | None  # (B, E_tr, P) units waiting at the tail for a truck; None without trucks

@@ -58,7 +58,9 @@ class TinyVectorEnv(VectorEnv):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Draws the targets of a whole episode."""
         if seed is not None or self._generators is None:
-            seeds = seed if isinstance(seed, list) else [(seed or 0) + i for i in range(self.num_envs)]
+            seeds = (
+                seed if isinstance(seed, list) else [(seed or 0) + i for i in range(self.num_envs)]
+            )
             self.seeds = list(seeds)
             self._generators = [np.random.default_rng([SPLITS[self.split], s]) for s in seeds]
         self._step = 0

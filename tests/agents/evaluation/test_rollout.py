@@ -4,8 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tiny_network
-from stockyard.agents import evaluate
 from tiny_network import Constant, Perfect
+
+from stockyard.agents import evaluate
 
 SPEC = {"id": tiny_network.ID, "horizon": 16}
 

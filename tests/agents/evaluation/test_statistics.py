@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tiny_network
 from rich.console import Console
+from tiny_network import Constant, Perfect
+
 from stockyard.agents import compare, evaluate
 from stockyard.agents.evaluation import render, write_bytes_atomic, write_json_atomic
 from stockyard.agents.evaluation.report import number
 from stockyard.agents.evaluation.statistics import bootstrap_interval, standard_error
-from tiny_network import Constant, Perfect
 
 SPEC = {"id": tiny_network.ID, "horizon": 16}
 

@@ -1,0 +1,11 @@
+"""Gymnasium environments for a retail fulfilment network; importing registers their ids."""
+
+from gymnasium.envs.registration import register
+
+register(
+    id="stockyard/Replenishment-v0",
+    entry_point="stockyard.envs.env:NetworkEnv",
+    vector_entry_point="stockyard.envs.vector_env:NetworkVectorEnv",
+    kwargs={"task": "replenishment"},
+    disable_env_checker=True,  # the test suite runs it; in use it would halve the speed
+)

@@ -1,0 +1,174 @@
+"""A world: a network, its economics, what happens in it, and who decides by default."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stockyard.envs.network.accounting import Ledger, stock_value
+from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.dynamics import step
+from stockyard.envs.network.economics import Economics
+from stockyard.envs.network.forecast import Forecaster
+from stockyard.envs.network.params import Backend, Params, array_maker
+from stockyard.envs.network.standing_rules import Rule
+from stockyard.envs.network.state import Decisions, Flows, State
+from stockyard.envs.network.tapes import Tape, TapeSource
+from stockyard.envs.network.topology import Network
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opening:
+    """Stock at the start of the burn-in."""
+
+    on_hand: Floats  # (N, P) units
+    inbound: tuple[Floats, ...] = ()  # of (E_in, P) units; [k] arrives in k + 1 periods
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class World:
+    """Everything that defines an environment except what the agent sees and does."""
+
+    network: Network
+    economics: Economics
+    source: TapeSource
+    opening: Opening
+    rules: Mapping[str, Rule]  # slot -> standing rule
+    periods_per_step: int  # periods of the network between decisions of the agent
+    horizon: int  # default length of an episode, periods
+    max_order: Floats  # (P,) units, bound of one order
+    burn_in: int = 0  # periods simulated by the standing rules before the episode
+    whole_units: bool = False
+    shows_history: bool = True  # observations carry forecasts, history, calendar, capacities
+    reward_scale: float = 1.0  # USD; a fixed constant that training divides rewards by
+
+    def params(self, backend: Backend, dtype: str, whole_units: bool | None = None) -> Params:
+        """The step's constants in one backend and precision."""
+        limits = self.source.capacities
+        has_docks = any(x is not None for x in (limits.storage, limits.receiving, limits.yard))
+        return Params(
+            network=self.network,
+            economics=self.economics,
+            whole_units=self.whole_units if whole_units is None else whole_units,
+            attribute_losses=self.shows_history,
+            review_days=self.source.epoch_periods / self.network.periods_per_day,
+            has_docks=has_docks,
+            dock_is_limited=limits.receiving is not None,
+            storage_is_limited=limits.storage is not None,
+            yard_is_limited=limits.yard is not None,
+            outbound_is_limited=limits.outbound is not None,
+            supplier_is_limited=limits.supplier is not None,
+            backend=backend,
+            dtype=dtype,
+        )
+
+    @property
+    def forecaster(self) -> Forecaster | None:
+        """The forecast that valuation, bounds and observations use."""
+        return self.source.forecaster
+
+    def opening_state(self, params: Params, batch: int) -> State:
+        """The state before the burn-in, the same in every replica."""
+        make = array_maker(params.backend, params.dtype, params.device)
+        network = self.network
+        p = network.num_products
+
+        def everywhere(values: Any) -> Array:
+            return make(np.repeat(np.asarray(values, dtype=np.float64)[None], batch, axis=0))
+
+        empty = np.zeros((len(network.inbound.head), p))
+        inbound = tuple(everywhere(units) for units in self.opening.inbound)
+        bins = len(network.slack_mix) + 2
+        parcels = everywhere(np.zeros((len(network.outbound.node), bins)))
+        return State(
+            on_hand=everywhere(self.opening.on_hand),
+            yard=everywhere(np.zeros((network.num_nodes, p))) if params.has_docks else None,
+            inbound=inbound,
+            on_order=everywhere(sum(self.opening.inbound, start=empty)),
+            staged=everywhere(np.zeros((len(network.transfers.tail), p)))
+            if network.has_transfer_trucks
+            else None,
+            transfers=(),
+            backlog=everywhere(np.zeros((network.num_regions, p))) if params.is_backorder else None,
+            parcels=parcels if network.has_parcels else None,
+            parcel_volume=parcels if network.has_parcels else None,
+        )
+
+
+class Stretch(NamedTuple):
+    """What happened over several periods."""
+
+    flows: Sequence[Flows]
+    ledgers: Sequence[Ledger]
+
+
+def simulate(
+    world: World,
+    params: Params,
+    state: State,
+    tape: Tape,
+    period: int,
+    periods: int,
+    decisions: Decisions,
+) -> tuple[State, Stretch]:
+    """Runs `periods` periods; slots that `decisions` leaves open follow the standing rules.
+
+    Orders are placed in the first period only; the other slots decide in every period.
+
+    Args:
+        world: the rules.
+        params: the step's constants.
+        state: start of period `period`.
+        tape: the batch of tapes.
+        period: index into the tape.
+        periods: how many to simulate.
+        decisions: the agent's; None in a slot asks the standing rule.
+
+    Returns:
+        The state after the last period, and all flows and ledgers.
+    """
+    flows, ledgers = [], []
+    rules = world.rules
+    for k in range(periods):
+        exogenous = tape.at(period + k)
+        known = exogenous.revealed
+        orders, limits = decisions.orders, decisions.limits
+        transfers, trucks = decisions.transfers, decisions.trucks
+        if k > 0:
+            orders = None
+        elif orders is None and "replenish" in rules:
+            orders = rules["replenish"](params, state, known)
+        if limits is None and "restock" in rules:
+            limits = rules["restock"](params, state, known)
+        if transfers is None and "place" in rules:
+            transfers = rules["place"](params, state, known)
+        if trucks is None and "dispatch" in rules:
+            trucks = rules["dispatch"](params, state, known)
+        decided = Decisions(orders, transfers, limits, trucks, decisions.expedite)
+        state, moved, ledger = step(params, state, decided, exogenous)
+        flows.append(moved)
+        ledgers.append(ledger)
+    return state, Stretch(flows, ledgers)
+
+
+def total_ledger(ledgers: Sequence[Ledger]) -> Ledger:
+    """Sums ledgers account by account."""
+    total: Ledger = dict(ledgers[0])
+    for ledger in ledgers[1:]:
+        for account, amount in ledger.items():
+            had = total.get(account)
+            total[account] = amount if had is None else had + amount
+    return total
+
+
+def value_of(world: World, params: Params, state: State, tape: Tape, period: int) -> Array | None:
+    """Value of the stock at the start of a period, (B,) USD; None where nothing is valued."""
+    if params.economics.valuation == "none" or world.forecaster is None:
+        return None
+    horizon = round(params.economics.value_cover_days * world.network.periods_per_day)
+    cover = world.forecaster.cumulative_mean(period, tape.signals_at(period), (horizon,))[0]
+    return stock_value(params, state, cover)

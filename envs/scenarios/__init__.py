@@ -1,0 +1,77 @@
+"""Named worlds: a scenario and a size give a `World`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from stockyard.envs.network.standing_rules import Rule, resolve_rule
+from stockyard.envs.network.world import World
+
+SIZES = ("small", "medium", "large")
+"""Known sizes."""
+
+
+class Scenario(Protocol):
+    """Anything that builds a world; textbook problems and users' own scenarios are such objects."""
+
+    def build(self, size: str, task: str) -> World:
+        """Builds the world for a size and a task."""
+
+
+def _steady(size: str, task: str, demand: Any) -> World:
+    from stockyard.envs.scenarios.retail import build_retail
+
+    return build_retail(size, task, demand)
+
+
+def _real(size: str, task: str, demand: Any) -> World:
+    from stockyard.envs.scenarios.retail import build_real
+
+    return build_real(size, task, demand)
+
+
+SCENARIOS: dict[str, Callable[[str, str, Any], World]] = {"steady": _steady, "real": _real}
+"""Builders by name. `steady`: no season, drifting levels. `real`: the shipped demand panel."""
+
+
+def build_world(
+    scenario: str | Scenario,
+    size: str = "small",
+    task: str = "replenishment",
+    *,
+    demand: Any = None,
+    rules: Mapping[str, str | Rule] | None = None,
+    integer: bool | None = None,
+) -> World:
+    """Builds a world by name, or from an object with a `build` method.
+
+    Args:
+        scenario: a name of `SCENARIOS`, or a `Scenario`.
+        size: a name of `SIZES`; textbook problems have one size and ignore it.
+        task: name of the task, which presets may depend on.
+        demand: a `DemandPanel` to replay or a demand process, instead of the scenario's own.
+        rules: slot -> standing rule, by name or callable.
+        integer: whole units; None takes the scenario's choice.
+
+    Raises:
+        ValueError: for unknown names; the known ones are listed.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size: unknown {size!r}; known: {', '.join(SIZES)}")
+    if isinstance(scenario, str):
+        if scenario not in SCENARIOS:
+            known = ", ".join(SCENARIOS)
+            raise ValueError(f"scenario: unknown {scenario!r}; known: {known}")
+        world = SCENARIOS[scenario](size, task, demand)
+    elif not hasattr(scenario, "build"):
+        raise ValueError(f"scenario: must be a name or have a build method, got {scenario!r}")
+    elif demand is not None:
+        raise ValueError("demand: cannot be given beside a scenario object, which has its own")
+    else:
+        world = scenario.build(size, task)
+    if rules:
+        resolved = {slot: resolve_rule(slot, rule) for slot, rule in rules.items()}
+        world = dataclasses.replace(world, rules={**world.rules, **resolved})
+    if integer is not None:
+        world = dataclasses.replace(world, whole_units=integer)
+    return world

@@ -1,0 +1,69 @@
+"""Sizes and parameters of the retail worlds, in one place where the differences can be read.
+
+Defaults follow the design notes: the model's section 5, revised by its experiments on headroom
+(receiving and space tight enough to bind together, margins per cubic foot that differ). Entries
+marked [A] are assumptions of this project.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How large a retail network is."""
+
+    num_suppliers: int
+    num_crossdocks: int
+    num_regional_centres: int
+    num_local_centres: int
+    num_regions: int
+    num_products: int
+    horizon_days: int
+    sources_per_region: int  # centres that may serve a region [A]
+
+
+SIZES: dict[str, Size] = {
+    "small": Size(3, 1, 1, 2, 3, 12, 182, 3),
+    "medium": Size(10, 2, 3, 5, 8, 200, 364, 4),
+    "large": Size(50, 6, 12, 28, 24, 2000, 546, 5),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Retail:
+    """Parameters of a retail world; capacities in days of mean volume or multiples of the mean."""
+
+    review_days: int = 7
+    burn_in_days: int = 28
+    crossdock_space_days: float = 4.0
+    regional_space_days: float = 6.0  # with the cross-dock: 10 days of the network's volume
+    local_space_days: float = 8.0  # of the own regions' volume
+    crossdock_receiving: float = 1.10  # x mean volume
+    centre_receiving: float = 1.50  # x mean volume [A]
+    outbound: float = 1.8  # x mean units
+    supplier: float = 1.6  # x mean units
+    yard_days: float = 6.0  # of the node's mean volume [A]
+    cover_days: float = 6.0  # that the placement rule pushes to every centre [A]
+    acceptance_by_tier: tuple[float, ...] = (1.0, 0.93, 0.80)
+    tariff_by_tier: tuple[float, ...] = (0.40, 1.75, 3.25)  # USD per parcel
+    tariff_per_mile: float = 0.00015  # USD, so that of two equal tiers the nearer serves [A]
+    transfer_cost_per_unit: float = 0.25
+    transfer_days_near: int = 1
+    transfer_days_far: int = 2  # beyond 800 miles [A]
+    substitution: float = 0.35
+    group_size: int = 3  # products of a subcategory [A]
+    price_median: float = 30.0
+    price_log_sd: float = 0.5
+    price_range: tuple[float, float] = (16.0, 120.0)
+    cost_ratio: tuple[float, float] = (0.55, 0.70)
+    volume_median: float = 0.25  # ft3
+    volume_log_sd: float = 0.9
+    volume_range: tuple[float, float] = (0.04, 1.5)
+    demand_mean: float = 20.0  # units per day and product, all regions
+    demand_log_sd: float = 0.9
+    day_of_week: float = 0.12  # amplitude
+    safety_days: float = 7.0  # of the standing replenishment rule [A]
+    max_order_days: float = 150.0  # bound of one order in days of mean demand [A]
+
+
+RETAIL = Retail()

@@ -1,0 +1,357 @@
+"""Buying: how much of each product to order from its suppliers."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from stockyard.envs.network.accounting import system_units
+from stockyard.envs.network.arrays import Array, as_like, at_least, at_most, namespace
+from stockyard.envs.network.forecast import HORIZONS_DAYS, QUANTILES
+from stockyard.envs.network.params import Params
+from stockyard.envs.network.standing_rules import on_first_lane
+from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.world import Stretch, World
+from stockyard.envs.tasks.task import Decoded, View
+
+HISTORY = 13
+"""Review periods of own sales and availability that the buyer sees."""
+
+MAX_COVER_DAYS = 90.0
+"""Order-up-to cover that the action +1 of mode `cover` stands for."""
+
+NO_EVENT_DAYS = 365.0
+"""What `days_to_event` shows when no event is planned within a year."""
+
+
+class Memory(NamedTuple):
+    """What the buyer knows of the past; tuples run from the most recent review period."""
+
+    sales: tuple[Array, ...]  # HISTORY arrays (B, P), units per review period
+    in_stock: tuple[Array, ...]  # HISTORY arrays (B, P), share of days without a stock-out
+    received: tuple[Array, ...]  # HISTORY arrays (B, P), units received from suppliers
+    quoted: tuple[Array, ...]  # [k] (B, P): units quoted to arrive in k + 1 review periods
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Replenishment:
+    """The buyer's view of a world. Implements `Task`; spaces are documented in the environment."""
+
+    world: World
+    slots = ("replenish",)
+
+    @property
+    def action_modes(self) -> tuple[str, ...]:
+        """Modes of this world; the first is the default."""
+        if self.world.forecaster is None:
+            return ("quantity",)
+        return ("cover", "quantity", "residual")
+
+    @property
+    def _lanes(self) -> int:
+        """Lanes a product may choose among: 1 where no product has more than one."""
+        lanes = self.world.network.carries
+        return len(lanes) if (lanes.sum(axis=0) > 1).any() else 1
+
+    @property
+    def _quoted_slots(self) -> int:
+        """Review periods that an order can be under way, seen after the next review."""
+        arrivals = self.world.source.arrivals
+        longest = float(self.world.network.inbound.lead_time.max())
+        if arrivals is not None:
+            longest = arrivals.longest_days * self.world.network.periods_per_day
+        return max(int(np.ceil(longest / self.world.periods_per_step)) - 1, 0)
+
+    def action_space(self, mode: str) -> spaces.Box:
+        """`quantity`: units to order; other modes: [-1, 1] per product."""
+        products = self.world.network.num_products
+        if mode == "quantity":
+            high = self.world.max_order.astype(np.float32)
+            if self._lanes > 1:
+                high = np.repeat(high[:, None], self._lanes, axis=1)
+            return spaces.Box(np.zeros_like(high), high, dtype=np.float32)
+        return spaces.Box(-1.0, 1.0, (products,), dtype=np.float32)
+
+    def _fields(self) -> dict[str, tuple[tuple[int, ...], float, float]]:
+        """Field -> (shape, low, high)."""
+        world, network = self.world, self.world.network
+        p, n = network.num_products, network.num_nodes
+        most = 1e9  # no stock of any shipped world comes near it
+        signed = -most if world.economics.unmet == "backorder" else 0.0
+        fields: dict[str, tuple[tuple[int, ...], float, float]] = {
+            "on_hand": ((p, n), 0.0, most),
+            "inventory_position": ((p,), signed, most),
+        }
+        if world.economics.unmet == "backorder":
+            fields["backlog"] = ((p,), 0.0, most)
+        if self._quoted_slots:
+            fields["on_order_quoted"] = ((p, self._quoted_slots), 0.0, most)
+        if not world.shows_history:
+            return fields
+        return fields | {
+            "on_order": ((p,), 0.0, most),
+            "in_transfer": ((p,), 0.0, most),
+            "yard": ((p, n), 0.0, most),
+            "sales_history": ((p, HISTORY), 0.0, most),
+            "in_stock_history": ((p, HISTORY), 0.0, 1.0),
+            "received_history": ((p, HISTORY), 0.0, most),
+            "forecast_mean": ((p, len(HORIZONS_DAYS)), 0.0, most),
+            "forecast_quantiles": ((p, len(HORIZONS_DAYS), len(QUANTILES)), 0.0, most),
+            "quoted_lead_time": ((p,), 0.0, 1e4),
+            "price": ((p,), 0.0, 1e6),
+            "unit_cost": ((p,), 0.0, 1e6),
+            "volume": ((p,), 0.0, 1e6),
+            "storage_capacity": ((n, 5), 0.0, 1e15),
+            "receiving_capacity": ((n, 5), 0.0, 1e15),
+            "season": ((2,), -1.0, 1.0),
+            "days_to_event": ((2,), 0.0, NO_EVENT_DAYS),
+        }
+
+    def observation_space(self) -> spaces.Dict:
+        """A Dict of float32 boxes with finite bounds."""
+        return spaces.Dict(
+            {
+                name: spaces.Box(low, high, shape, dtype=np.float32)
+                for name, (shape, low, high) in self._fields().items()
+            }
+        )
+
+    def observation_scale(self) -> dict[str, Any]:
+        """Units by mean demand of a review period, money by its own size, capacities by theirs."""
+        world = self.world
+        rate = world.source.demand.mean_rate(world.network).sum(axis=0)
+        units = np.maximum(rate * world.periods_per_step, 1e-3)
+        h = world.network.periods_per_day
+        over = np.array(HORIZONS_DAYS) * h
+        limits = world.source.capacities
+
+        def capacity(values: Any) -> Any:
+            if values is None:
+                return 1e15
+            return np.maximum(np.atleast_2d(np.asarray(values)).mean(axis=0), 1e-3)[:, None]
+
+        products = world.network.products
+        scale: dict[str, Any] = {
+            "in_stock_history": 1.0,
+            "forecast_mean": np.maximum(rate[:, None] * over, 1e-3),
+            "forecast_quantiles": np.maximum(rate[:, None] * over, 1e-3)[:, :, None],
+            "quoted_lead_time": 14.0 * h,
+            "price": max(float(products.price.mean()), 1e-3),
+            "unit_cost": max(float(products.unit_cost.mean()), 1e-3),
+            "volume": max(float(products.volume.mean()), 1e-3),
+            "storage_capacity": capacity(limits.storage),
+            "receiving_capacity": capacity(limits.receiving),
+            "season": 1.0,
+            "days_to_event": 28.0,
+        }
+        fields = self._fields()
+        for name, (shape, _, _) in fields.items():
+            if name not in scale:
+                scale[name] = units.reshape((-1,) + (1,) * (len(shape) - 1))
+        return {name: scale[name] for name in fields}
+
+    def remember(
+        self,
+        params: Params,
+        memory: Memory | None,
+        stretch: Stretch | None,
+        quoted_lead: Array | None,
+        batch: int,
+    ) -> Memory:
+        """Rolls the history forward by one review period."""
+        if memory is None or stretch is None:
+            zero = self._nothing(params, batch)
+            history = (zero,) * HISTORY if self.world.shows_history else ()
+            return Memory(history, history, history, self._opening_quotes(params, batch))
+        flows = stretch.flows
+        quoted = self._roll_quotes(params, memory.quoted, flows[0].ordered, quoted_lead)
+        if not self.world.shows_history:
+            return memory._replace(quoted=quoted)
+        nothing = flows[0].sold * 0.0
+        sales = sum((f.sold for f in flows[1:]), start=flows[0].sold)
+        short = sum(((f.out_of_stock > 1e-9) * 1.0 for f in flows), start=nothing)
+        heads = sorted(set(self.world.network.inbound.head.tolist()))
+        received = sum((f.received[:, node] for f in flows for node in heads), start=nothing)
+        return Memory(
+            (sales, *memory.sales[:-1]),
+            (1.0 - short / len(flows), *memory.in_stock[:-1]),
+            (received, *memory.received[:-1]),
+            quoted,
+        )
+
+    def _roll_quotes(
+        self,
+        params: Params,
+        quoted: tuple[Array, ...],
+        ordered: Array | None,
+        quoted_lead: Array | None,
+    ) -> tuple[Array, ...]:
+        """Moves open quotes one review period closer and books the last order among them."""
+        if not quoted:
+            return quoted
+        slots = [*quoted[1:], quoted[-1] * 0.0]
+        if ordered is None:
+            return tuple(slots)
+        step, lead = self.world.periods_per_step, quoted_lead
+        if lead is None:
+            lead = params.network.inbound.lead_time
+        for k in range(len(slots)):
+            # One review after the order, slot k is due in k + 1 more: at a lead of k + 2 reviews.
+            within = (lead > (k + 1) * step) & (lead <= (k + 2) * step)
+            if quoted_lead is not None:
+                slots[k] = slots[k] + (ordered * within).sum(1)
+            elif within.any():
+                slots[k] = slots[k] + (ordered * as_like(within, ordered)).sum(1)
+        return tuple(slots)
+
+    def _nothing(self, params: Params, batch: int) -> Array:
+        like = params.a.volume
+        xp = namespace(like)
+        return xp.zeros((batch, like.shape[0]), dtype=like.dtype, device=like.device)
+
+    def _opening_quotes(self, params: Params, batch: int) -> tuple[Array, ...]:
+        """The opening pipeline by review period of arrival."""
+        quoted = [self._nothing(params, batch) for _ in range(self._quoted_slots)]
+        for k, units in enumerate(self.world.opening.inbound):
+            slot = (k + 1) // self.world.periods_per_step - 1
+            if 0 <= slot < len(quoted):
+                quoted[slot] = quoted[slot] + as_like(units.sum(axis=0), quoted[slot])
+        return tuple(quoted)
+
+    def observe(self, params: Params, view: View) -> dict[str, Array]:
+        """Builds every field; products first, as people read it."""
+        state, memory = view.state, view.memory
+        xp = namespace(state.on_hand)
+        position = system_units(params, state)
+        fields: dict[str, Array] = {"on_hand": state.on_hand.swapaxes(1, 2)}
+        if state.backlog is not None:
+            owed = state.backlog.sum(1)
+            fields["backlog"] = owed
+            position = position - owed
+        fields["inventory_position"] = position
+        if self._quoted_slots:
+            fields["on_order_quoted"] = xp.stack(memory.quoted, axis=2)
+        if self.world.shows_history:
+            fields |= self._rich_fields(params, view, position)
+        return fields
+
+    def _rich_fields(self, params: Params, view: View, like: Array) -> dict[str, Array]:
+        xp = namespace(like)
+        state, memory, world = view.state, view.memory, self.world
+        h = world.network.periods_per_day
+        batch = like.shape[0]
+        horizons = tuple(days * h for days in HORIZONS_DAYS)
+        means = xp.stack([at_least(m, 0.0) + like * 0.0 for m in self._means(view)], axis=1)
+        factors = as_like(self._factors(horizons), like)
+        quantiles = means[:, :, None, :] * factors
+        known = view.tape.known(view.period)
+        lead = known.quoted_lead
+        if lead is None:
+            lead = as_like(world.network.inbound.lead_time[None], like)
+        lead = (
+            (lead * params.a.carries).max(axis=1) if xp is np else (lead * params.a.carries).amax(1)
+        )
+        moving = like * 0.0
+        for slot in state.transfers:
+            moving = moving + slot.sum(1)
+        yard = state.on_hand * 0.0 if state.yard is None else state.yard
+        ones = like * 0.0 + 1.0
+        products = params.network.products
+        day = view.period / h
+        angle = 2.0 * np.pi * day / 365.0
+        season = np.array([[np.sin(angle), np.cos(angle)]])
+        return {
+            "on_order": state.on_order.sum(1),
+            "in_transfer": moving,
+            "yard": yard.swapaxes(1, 2),
+            "sales_history": xp.stack(memory.sales, axis=2),
+            "in_stock_history": xp.stack(memory.in_stock, axis=2),
+            "received_history": xp.stack(memory.received, axis=2),
+            "forecast_mean": means.swapaxes(1, 2),
+            "forecast_quantiles": xp.moveaxis(quantiles, 3, 1)
+            if xp is np
+            else quantiles.movedim(3, 1),
+            "quoted_lead_time": lead + like * 0.0,
+            "price": ones * as_like(products.price, like),
+            "unit_cost": ones * params.a.unit_cost,
+            "volume": ones * params.a.volume,
+            "storage_capacity": self._announced(view, "storage_capacity", like),
+            "receiving_capacity": self._announced(view, "receiving_capacity", like),
+            "season": as_like(np.repeat(season, batch, axis=0), like),
+            "days_to_event": as_like(np.full((batch, 2), NO_EVENT_DAYS), like),
+        }
+
+    def _factors(self, horizons: tuple[int, ...]) -> Any:
+        assert self.world.forecaster is not None
+        cached = self.__dict__.get("_quantile_factors")
+        if cached is None:
+            cached = self.world.forecaster.quantile_factors(horizons, QUANTILES)
+            object.__setattr__(self, "_quantile_factors", cached)
+        return cached
+
+    def _means(self, view: View) -> list[Array]:
+        """Expected demand over each of HORIZONS_DAYS, (B or 1, P) units."""
+        assert self.world.forecaster is not None
+        h = self.world.network.periods_per_day
+        return self.world.forecaster.cumulative_mean(
+            view.period, view.tape.signals_at(view.period), tuple(d * h for d in HORIZONS_DAYS)
+        )
+
+    def _announced(self, view: View, field: str, like: Array) -> Array:
+        """A capacity now and one to four weeks ahead, (B, N, 5); capacities are announced."""
+        xp = namespace(like)
+        week = 7 * self.world.network.periods_per_day
+        last = view.tape.num_periods - 1
+        columns = []
+        for k in range(5):
+            value = getattr(view.tape.known(min(view.period + k * week, last)), field)
+            if value is None:
+                value = as_like(np.full((1, self.world.network.num_nodes), 1e15), like)
+            columns.append(value + like[:, :1] * 0.0)
+        return xp.stack(columns, axis=2)
+
+    def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
+        """Turns an action (B, P) or (B, P, E_in) into orders (B, E_in, P)."""
+        xp = namespace(view.state.on_hand)
+        if mode == "quantity":
+            high = as_like(self.world.max_order, action)
+            if action.ndim == 3:
+                high = high[:, None]
+            units = xp.minimum(at_least(action, 0.0), high)
+            outside = _mean((action < 0.0) | (action > high), action)
+            if action.ndim == 3:
+                return Decoded(
+                    Decisions(orders=units.swapaxes(1, 2)), action.swapaxes(1, 2), outside
+                )
+            return Decoded(
+                Decisions(orders=on_first_lane(params, units)),
+                on_first_lane(params, action),
+                outside,
+            )
+        outside = _mean((action < -1.0) | (action > 1.0), action)
+        action = at_most(at_least(action, -1.0), 1.0)
+        position = system_units(params, view.state)
+        if mode == "cover":
+            target = self._cover_units(view, (action + 1.0) * (MAX_COVER_DAYS / 2.0))
+        else:
+            rule: Any = self.world.rules["replenish"]
+            known = view.tape.known(view.period)
+            target = rule.level(params, view.state, known) * 2.0**action
+        orders = on_first_lane(params, at_least(target - position, 0.0))
+        return Decoded(Decisions(orders=orders), orders, outside)
+
+    def _cover_units(self, view: View, days: Array) -> Array:
+        """Expected demand over `days` (B, P) from now: linear between the forecast's horizons."""
+        total: Array = 0.0
+        before, start = 0.0, 0.0
+        for mean, end in zip(self._means(view), HORIZONS_DAYS, strict=True):
+            part = at_most(at_least((days - start) / (end - start), 0.0), 1.0)
+            total = total + part * (mean - before)
+            before, start = mean, float(end)
+        return total
+
+
+def _mean(condition: Array, like: Array) -> Array:
+    """Share of entries per replica for which the condition holds, (B,)."""
+    return (condition * (like * 0.0 + 1.0)).reshape((like.shape[0], -1)).mean(-1)

@@ -1,0 +1,79 @@
+"""What an agent sees, does and earns: the seam between the network and an environment."""
+
+from typing import Any, NamedTuple, Protocol
+
+from gymnasium import spaces
+
+from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.params import Params
+from stockyard.envs.network.state import Decisions, State
+from stockyard.envs.network.tapes import Tape
+from stockyard.envs.network.world import Stretch, World
+
+
+class View(NamedTuple):
+    """What the decision maker has at a decision epoch."""
+
+    state: State
+    tape: Tape  # only its revealed part may be read: `known`, `signals_at`, announced limits
+    period: int
+    memory: Any  # what the task chose to remember of the past
+
+
+class Decoded(NamedTuple):
+    """An action in the network's terms."""
+
+    decisions: Decisions
+    requested: Array | None  # what the action asked for, same shape as the decision
+    outside: Array  # (B,) share of the action's entries outside its space
+
+
+class Task(Protocol):
+    """One file per task implements this; arrays carry the batch axis first."""
+
+    slots: tuple[str, ...]
+    action_modes: tuple[str, ...]
+
+    def action_space(self, mode: str) -> spaces.Space[Any]:
+        """The action space of one environment in an action mode."""
+
+    def observation_space(self) -> spaces.Dict:
+        """The observation space of one environment."""
+
+    def observation_scale(self) -> dict[str, Any]:
+        """Static typical size of every field, broadcastable to it; never from a tape."""
+
+    def remember(
+        self,
+        params: Params,
+        memory: Any,
+        stretch: Stretch | None,
+        quoted_lead: Array | None,
+        batch: int,
+    ) -> Any:
+        """What to remember after a stretch, given the lead quoted at its start.
+
+        `memory` and `stretch` are None before the first.
+        """
+
+    def observe(self, params: Params, view: View) -> dict[str, Array]:
+        """The observation, batched, in physical units; pure and differentiable."""
+
+    def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
+        """Turns a batched action into decisions; pure and differentiable."""
+
+
+def check_mode(mode: str | None, modes: tuple[str, ...]) -> str:
+    """Returns the mode, or the first where None; a ValueError lists the known ones."""
+    if mode is None:
+        return modes[0]
+    if mode not in modes:
+        raise ValueError(f"action: unknown mode {mode!r}; known: {', '.join(modes)}")
+    return mode
+
+
+def make_task(name: str, world: World) -> Task:
+    """Builds the task of an environment id."""
+    from stockyard.envs.tasks.replenishment import Replenishment
+
+    return {"replenishment": Replenishment}[name](world)

@@ -1,0 +1,364 @@
+"""The one environment class: a native batch of replicas of one world under one task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import Space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from stockyard.envs.metrics import summarise
+from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.economics import PARTIES
+from stockyard.envs.network.params import Backend, array_maker
+from stockyard.envs.network.standing_rules import Rule
+from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.streams import Streams, check_split
+from stockyard.envs.network.tapes import Tape
+from stockyard.envs.network.world import Stretch, World, simulate, total_ledger, value_of
+from stockyard.envs.scenarios import Scenario, build_world
+from stockyard.envs.tasks.task import View, check_mode, make_task
+
+AUTORESET = {mode.name.lower(): mode for mode in AutoresetMode}
+
+
+class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
+    """A batch of independent replicas that share a world, a task and a clock.
+
+    What an agent sees, does and earns stands in the docstring of the id's task:
+    `stockyard.envs.tasks.replenishment.Replenishment` for `stockyard/Replenishment-v0`.
+
+    Args:
+        task: name of the task; the id sets it.
+        num_envs: replicas, B.
+        scenario: name of a scenario, or a `Scenario` object (textbook problems are such objects).
+        size: "small", "medium" or "large".
+        horizon: length of an episode in periods of the network, a multiple of `periods_per_step`;
+            None takes the scenario's.
+        action: the task's action mode; None takes the first in its docstring.
+        rules: slot -> standing rule (name or callable) for the slots the agent does not take.
+        demand: a demand process or a `DemandPanel` instead of the scenario's.
+        integer: whole units; None takes the scenario's choice.
+        split: "train", "validation" or "test": disjoint families of tapes.
+        backend: "numpy" or "torch": what the simulator computes with; observations are NumPy.
+        dtype: "float64" or "float32": precision of the simulator.
+        autoreset_mode: "next_step", "same_step" or "disabled".
+        render_mode: None or "rgb_array".
+
+    Raises:
+        ValueError: for an unknown name (the known ones are listed) or a value out of range.
+    """
+
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        task: str = "replenishment",
+        num_envs: int = 1,
+        *,
+        scenario: str | Scenario = "steady",
+        size: str = "small",
+        horizon: int | None = None,
+        action: str | None = None,
+        rules: Mapping[str, str | Rule] | None = None,
+        demand: Any = None,
+        integer: bool | None = None,
+        split: str = "train",
+        backend: Backend = "numpy",
+        dtype: str = "float64",
+        autoreset_mode: str = "next_step",
+        render_mode: str | None = None,
+    ) -> None:
+        """Builds the world and its spaces; nothing random is drawn before `reset`."""
+        if int(num_envs) != num_envs or num_envs < 1:
+            raise ValueError(f"num_envs: must be a whole number >= 1, got {num_envs!r}")
+        if autoreset_mode not in AUTORESET:
+            raise ValueError(
+                f"autoreset_mode: unknown {autoreset_mode!r}; known: {', '.join(AUTORESET)}"
+            )
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode: unknown {render_mode!r}; known: rgb_array")
+        check_split(split)
+        self.world: World = build_world(
+            scenario, size, task, demand=demand, rules=rules or {}, integer=integer
+        )
+        self.num_envs = int(num_envs)
+        self.split = split
+        self.render_mode = render_mode
+        self.specification: dict[str, Any] = {
+            "id": f"stockyard/{task.title().replace('_', '')}-v0",
+            "scenario": scenario,
+            "size": size,
+            "horizon": horizon,
+            "action": action,
+            "rules": dict(rules) if rules else None,
+            "demand": demand,
+            "integer": integer,
+            "backend": backend,
+            "dtype": dtype,
+        }
+        self.horizon = _checked_horizon(horizon, self.world)
+        self.params = self.world.params(backend, dtype, integer)
+        self.task = make_task(task, self.world)
+        self.action_mode = check_mode(action, self.task.action_modes)
+        self.metadata = {**self.metadata, "autoreset_mode": AUTORESET[autoreset_mode]}
+        self._autoreset = AUTORESET[autoreset_mode]
+        self.single_observation_space = self.task.observation_space()
+        self.single_action_space = self.task.action_space(self.action_mode)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space: Space[Any] = batch_space(self.single_action_space, self.num_envs)
+        self._make = array_maker(backend, dtype)
+        self._seeds: list[int] = []
+        self._episode = 0
+        self._tape: tuple[tuple[Any, ...], Tape] | None = None
+        self._view: View | None = None
+        self._value: Array | None = None
+        self._is_done = False
+        self._frames: list[dict[str, npt.NDArray[np.float64]]] = []
+
+    @property
+    def periods_per_step(self) -> int:
+        """Periods of the network that one `step` simulates."""
+        return self.world.periods_per_step
+
+    @property
+    def steps_per_episode(self) -> int:
+        """Decisions of an episode."""
+        return self.horizon // self.world.periods_per_step
+
+    @property
+    def reward_scale(self) -> float:
+        """A fixed amount of USD that training divides rewards by."""
+        return self.world.reward_scale
+
+    @property
+    def state(self) -> Any:
+        """The network's state at the last observation, for inspection."""
+        return self._current.state
+
+    @property
+    def tape(self) -> Tape:
+        """The episode's tapes. For bounds and analysis; a policy must not look."""
+        return self._current.tape
+
+    @property
+    def _current(self) -> View:
+        if self._view is None:
+            raise RuntimeError("call reset() before anything else")
+        return self._view
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Draws the tapes of a new episode and runs the burn-in.
+
+        Args:
+            seed: an int s seeds replica i with s + i; a sequence seeds each; None goes on to the
+                next episode of the seeds in force (drawn from the system where there are none).
+            options: `{"reset_mask": (B,) bool}` must select all replicas: they share a clock.
+
+        Returns:
+            The first observation, batched, and info with the ledger and metrics of the burn-in at
+            zero and `tape_hash` (B,).
+        """
+        mask = None if options is None else options.get("reset_mask")
+        if mask is not None and not np.asarray(mask, dtype=bool).all():
+            raise ValueError("reset_mask: replicas share one clock; all must be reset together")
+        self._seed(seed)
+        tape = self._draw()
+        world, params = self.world, self.params
+        state = world.opening_state(params, self.num_envs)
+        memory = self.task.remember(params, None, None, None, self.num_envs)
+        view = View(state, tape, 0, memory)
+        while view.period < world.burn_in:
+            known = tape.known(view.period)
+            orders = world.rules["replenish"](params, view.state, known)
+            view = self._advance(view, Decisions(orders=orders))[0]
+        self._view = view
+        self._value = value_of(world, params, view.state, tape, view.period)
+        self._is_done = False
+        self._frames = []
+        info = {"tape_hash": tape.digests()}
+        return self._observation(view), info
+
+    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+        if seed is None and self._seeds:
+            self._episode += 1
+            return
+        self._episode = 0
+        if seed is None:
+            entropy = np.random.SeedSequence().generate_state(1, np.uint64)[0]
+            seed = int(entropy) >> 1
+        if isinstance(seed, int | np.integer):
+            if seed < 0:
+                raise ValueError(f"seed: must be >= 0, got {seed}")
+            self._seeds = [int(seed) + i for i in range(self.num_envs)]
+            return
+        if len(seed) != self.num_envs:
+            raise ValueError(f"seed: must be one number or {self.num_envs}, got {len(seed)}")
+        if any(s is None for s in seed):
+            raise ValueError("seed: a sequence must hold numbers only")
+        self._seeds = [int(s) for s in seed if s is not None]
+
+    def _draw(self) -> Tape:
+        """Draws the episode's tapes, or takes the last ones if they are the same."""
+        key = (self._episode, *self._seeds)
+        if self._tape is None or self._tape[0] != key:
+            replicas = [Streams(self.split, seed, self._episode) for seed in self._seeds]
+            periods = self.world.burn_in + self.horizon + 1
+            self._tape = (key, self.world.source.draw(self.params, replicas, periods))
+        return self._tape[1]
+
+    def _advance(self, view: View, decisions: Decisions) -> tuple[View, Stretch]:
+        """One step of the network under `decisions`, remembered."""
+        known = view.tape.known(view.period)
+        state, stretch = simulate(
+            self.world,
+            self.params,
+            view.state,
+            view.tape,
+            view.period,
+            self.periods_per_step,
+            decisions,
+        )
+        memory = self.task.remember(
+            self.params, view.memory, stretch, known.quoted_lead, self.num_envs
+        )
+        period = view.period + self.periods_per_step
+        return View(state, view.tape, period, memory), stretch
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Takes one decision per replica and simulates `periods_per_step` periods.
+
+        Args:
+            actions: (B, ...) as `action_space` says; out-of-range entries are projected.
+
+        Returns:
+            Observation, reward (B,) float64, terminated (B,) all False, truncated (B,), info.
+
+        Raises:
+            ValueError: for a NaN, an infinity, a wrong shape or type, naming the entry.
+        """
+        if self._is_done:
+            if self._autoreset is AutoresetMode.NEXT_STEP:
+                observation, info = self.reset()
+                flags = np.zeros(self.num_envs, dtype=bool)
+                return observation, np.zeros(self.num_envs), flags, flags.copy(), info
+            raise RuntimeError("the episode is over; call reset()")
+        view, params = self._current, self.params
+        action = self._make(check_action(actions, self.action_space))
+        decoded = self.task.decode(params, self.action_mode, action, view)
+        after, stretch = self._advance(view, decoded.decisions)
+        ledger = total_ledger(stretch.ledgers)
+        value = value_of(self.world, params, after.state, after.tape, after.period)
+        if value is not None:
+            ledger["inventory_value"] = value - self._value
+        own = {k: _numpy(v) for k, v in ledger.items() if "retailer" in PARTIES[k]}
+        reward = np.zeros(self.num_envs) + sum(own.values())
+        self._view, self._value = after, value
+        self._is_done = after.period >= self.world.burn_in + self.horizon
+        truncated = np.full(self.num_envs, self._is_done)
+        info: dict[str, Any] = {
+            "ledger": own,
+            "metrics": summarise(params, after, stretch, ledger),
+            "clip_fraction": _clip_fraction(decoded, stretch.flows[0].ordered),
+        }
+        if self.render_mode is not None:
+            self._note_frame(after, stretch)
+        observation = self._observation(after)
+        if self._is_done and self._autoreset is AutoresetMode.SAME_STEP:
+            final, final_info = observation, info
+            observation, info = self.reset()
+            rows = np.empty(self.num_envs, dtype=object)
+            for i in range(self.num_envs):
+                rows[i] = {name: values[i] for name, values in final.items()}
+            info |= {"final_obs": rows, "final_info": final_info}
+            info |= {"_final_obs": truncated, "_final_info": truncated}
+        return observation, reward, np.zeros(self.num_envs, dtype=bool), truncated, info
+
+    def _observation(self, view: View) -> dict[str, npt.NDArray[np.float32]]:
+        fields = self.task.observe(self.params, view)
+        return {name: _numpy(values, np.float32) for name, values in fields.items()}
+
+    def _note_frame(self, view: View, stretch: Stretch) -> None:
+        flows = stretch.flows
+        self._frames.append(
+            {
+                "on_hand": _numpy(view.state.on_hand)[0],
+                "demand": sum(_numpy(f.demand)[0] for f in flows),
+                "sold": sum(_numpy(f.sold)[0] for f in flows),
+            }
+        )
+
+    def render(self) -> Any:
+        """An RGB picture (H, W, 3) of replica 0: the network, and stock and sales over time."""
+        if self.render_mode is None:
+            return None
+        from stockyard.envs.rendering import draw_episode
+
+        return draw_episode(self.world.network, self._frames)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Lets go of the tapes."""
+        self._tape, self._view = None, None
+
+
+def _checked_horizon(horizon: int | None, world: World) -> int:
+    if horizon is None:
+        return world.horizon
+    if int(horizon) != horizon or horizon < 1 or horizon % world.periods_per_step:
+        raise ValueError(
+            f"horizon: must be a positive multiple of {world.periods_per_step} periods, "
+            f"got {horizon!r}"
+        )
+    return int(horizon)
+
+
+def check_action(actions: Any, space: Space[Any]) -> npt.NDArray[np.float64]:
+    """Returns actions as float64 after refusing what is no action at all.
+
+    Raises:
+        ValueError: naming the entry that is NaN or infinite, or the wrong shape or type.
+    """
+    shape = space.shape
+    if isinstance(actions, np.ndarray) and actions.dtype.kind not in "fiu":
+        raise ValueError(f"action: must hold real numbers, got dtype {actions.dtype}")
+    try:
+        array = np.asarray(actions, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"action: must hold real numbers, got {type(actions).__name__}") from None
+    if array.shape != shape:
+        raise ValueError(f"action: must have shape {shape}, got {array.shape}")
+    finite = np.isfinite(array)
+    if not finite.all():
+        entry = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(f"action: entry {list(entry)} is {array[entry]}")
+    return array
+
+
+def _numpy(values: Array, dtype: Any = None) -> npt.NDArray[Any]:
+    if not isinstance(values, np.ndarray):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=dtype) if dtype else np.asarray(values)
+
+
+def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float64]:
+    """How much of the action was projected away, (B,): entries outside, or units cut."""
+    outside = _numpy(decoded.outside)
+    if decoded.requested is None or ordered is None:
+        return outside
+    asked, got = _numpy(decoded.requested), _numpy(ordered)
+    batch = len(asked)
+    cut = np.abs(asked - got).reshape(batch, -1).sum(-1)
+    total = np.abs(asked).reshape(batch, -1).sum(-1)
+    share: npt.NDArray[np.float64] = np.minimum(cut / np.maximum(total, 1e-9), 1.0)
+    return np.maximum(outside, share)

@@ -1,0 +1,146 @@
+"""Every configuration file composes, and what it describes can be built."""
+
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+import stockyard.conf
+from stockyard.scripts import command_line
+
+CONF = Path(stockyard.conf.__file__).parent
+PRIMARIES = ("config", "evaluate", "tune")
+
+
+def choices(group):
+    """Names the files of a group, those in subfolders too."""
+    folder = CONF / group
+    return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
+
+
+def composed(*overrides, name="config", **arguments):
+    """Composes a primary configuration."""
+    with initialize_config_module("stockyard.conf", version_base="1.3"):
+        return compose(name, overrides=list(overrides), **arguments)
+
+
+def test_every_group_is_tested_here():
+    """A group that no test knows would be the one that does not compose."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name[0] not in "_."}
+    assert groups == {"agent", "env", "experiment", "launcher", "scenario"}
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(PRIMARIES)
+
+
+@pytest.mark.wheel
+@pytest.mark.parametrize("name", PRIMARIES)
+def test_every_primary_configuration_resolves(name):
+    """No interpolation points nowhere."""
+    config = composed(name=name)
+    assert OmegaConf.missing_keys(config) == set()
+    OmegaConf.to_container(config, resolve=True)
+
+
+@pytest.mark.wheel
+@pytest.mark.parametrize("choice", choices("env"))
+def test_every_environment_is_built(choice):
+    """A file of the group is the constructor's arguments."""
+    spec = command_line.specification(composed(f"env={choice}").env)
+    command_line.check(spec)
+    envs = gym.make_vec(num_envs=2, **spec)
+    observation, _ = envs.reset(seed=0)
+    assert envs.observation_space.contains(observation)
+    envs.close()
+
+
+@pytest.mark.parametrize("choice", choices("scenario"))
+def test_every_scenario_reaches_the_environment(choice):
+    """The name in the file is one that the environment knows."""
+    spec = command_line.specification(composed(f"scenario={choice}").env)
+    assert spec["scenario"] == choice
+    command_line.check(spec)
+
+
+@pytest.mark.parametrize("choice", choices("agent"))
+def test_every_agent_is_built(choice):
+    """Every setting in the file is one that the algorithm knows."""
+    config = composed(f"agent={choice}")
+    assert instantiate(config.agent, _convert_="all").n_envs == config.n_envs
+
+
+@pytest.mark.parametrize("choice", choices("experiment"))
+def test_every_experiment_overrules_the_defaults(choice):
+    """What an experiment says is what is run, and it can be built."""
+    said = OmegaConf.load(CONF / "experiment" / f"{choice}.yaml")
+    config = composed(f"experiment={choice}")
+    for key, value in said.items():
+        if key != "defaults":
+            assert OmegaConf.to_container(OmegaConf.masked_copy(config, key)) is not None
+            for path, leaf in leaves(value, str(key)):
+                assert OmegaConf.select(config, path) == leaf, path
+    command_line.check(command_line.specification(config.env))
+    instantiate(config.agent, _convert_="all")
+
+
+def leaves(value, path):
+    """Walks over the values of a configuration."""
+    if OmegaConf.is_dict(value):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize("choice", choices("launcher"))
+def test_every_launcher_is_hydra_s_of_that_name(choice):
+    """The group is a short name for Hydra's own."""
+    config = composed(f"launcher={choice}", return_hydra_config=True)
+    assert choice in config.hydra.launcher._target_.lower()
+
+
+@pytest.mark.parametrize(
+    "override", ["total_stepss=1", "eval.evry=1", "env.sise=small", "agent.batchsize=1"]
+)
+def test_a_misspelt_key_is_refused(override):
+    """A key that is ignored would be taken for one that was used."""
+    with pytest.raises(ConfigCompositionException):
+        composed(override)
+
+
+def test_a_value_of_the_wrong_type_is_refused():
+    """The schema knows what is a number."""
+    with pytest.raises(ConfigCompositionException):
+        composed("seed=abc")
+
+
+def test_a_user_s_folder_composes_with_ours(monkeypatch, tmp_path):
+    """$STOCKYARD_CONF and ./conf add choices, and replace ours of the same name."""
+    named, here = tmp_path / "named", tmp_path / "here"
+    for folder in (named, here / "conf"):
+        (folder / "agent").mkdir(parents=True)
+    (named / "agent" / "mine.yaml").write_text("n_envs: 1\n")
+    (here / "conf" / "agent" / "local.yaml").write_text("n_envs: 2\n")
+    (here / "conf" / "agent" / "a2c.yaml").write_text("n_envs: 3\n")
+    (named / "agent" / "a2c.yaml").write_text("n_envs: 4\n")
+    monkeypatch.chdir(here)
+    with pytest.raises(MissingConfigException):
+        composed("agent=mine")
+    assert composed("agent=a2c").n_envs == 3
+    monkeypatch.setenv("STOCKYARD_CONF", str(named))
+    assert composed("agent=mine").n_envs == 1
+    assert composed("agent=local").n_envs == 2
+    assert composed("agent=a2c").n_envs == 4
+    assert composed("agent=ppo").agent.algorithm == "PPO"
+
+
+def test_other_applications_of_hydra_are_left_alone(monkeypatch, tmp_path):
+    """A folder ./conf of someone else's program must not reach into it twice."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "stray.yaml").write_text("a: 1\n")
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_module("hydra.test_utils.configs", version_base="1.3"):
+        with pytest.raises(MissingConfigException):
+            compose("stray")
