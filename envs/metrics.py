@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.accounting import Ledger, system_units
-from stockyard.envs.network.arrays import Array, weighted_sum
+from stockyard.envs.network.arrays import Array, product_sum, weighted_sum
+from stockyard.envs.network.fulfil import CAUSES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.receive import stored_volume
 from stockyard.envs.network.world import Stretch
@@ -32,8 +33,8 @@ def summarise(
     """
     flows = stretch.flows
     demand_by_product = _sum([f.demand for f in flows])
-    demand = demand_by_product.sum(-1)
-    sold = _sum([f.sold for f in flows]).sum(-1)
+    demand = product_sum(demand_by_product)
+    sold = product_sum(_sum([f.sold for f in flows]))
     wanted = _at_least(demand)
     empty = _sum([(f.out_of_stock > 1e-9) * f.demand for f in flows]).sum(-1)
     figures: dict[str, Array] = {
@@ -74,22 +75,29 @@ def _numpy(values: Array) -> npt.NDArray[np.float64]:
 
 def _first_served(flows: Any) -> Array:
     """Demand served at once: demand less what met an empty shelf or was given up."""
-    total = flows[0].demand.sum(-1) * 0.0
+    total = flows[0].product_sum(demand) * 0.0
     for f in flows:
         missed = f.out_of_stock if f.abandoned is None else f.out_of_stock + f.abandoned
-        total = total + f.demand.sum(-1) - missed.sum(-1)
+        total = total + product_sum(f.demand) - product_sum(missed)
     return total
 
 
 def _service(params: Params, flows: Any, sold: Array, wanted: Array) -> dict[str, Array]:
     figures: dict[str, Array] = {}
-    for k in range(len(params.network.acceptance_by_tier)):
-        units = _sum([f.sold_by_tier[k] for f in flows]).sum(-1)
-        figures[f"speed_share_{SPEEDS[min(k, len(SPEEDS) - 1)]}"] = units / _at_least(sold)
+    by_tier: dict[int, Array] = {k: 0.0 for k in range(len(params.network.acceptance_by_tier))}
+    for flow in flows:
+        ranks = params.ranks(flow.min_offered_tier)
+        for rank, units in zip(ranks, flow.picked, strict=True):
+            for region, tier in enumerate(rank.rank.tier.tolist()):
+                by_tier[tier] = by_tier[tier] + units[:, region]
+    for tier, units in by_tier.items():
+        name = SPEEDS[min(tier, len(SPEEDS) - 1)]
+        figures[f"speed_share_{name}"] = (units + sold * 0.0) / _at_least(sold)
     if flows[0].abandoned is not None:
-        figures["abandon_rate"] = _sum([f.abandoned for f in flows]).sum(-1) / wanted
-    for cause in flows[0].lost_by_cause:
-        figures[f"lost_{cause}"] = _sum([f.lost_by_cause[cause] for f in flows]).sum(-1)
+        figures["abandon_rate"] = product_sum(_sum([f.abandoned for f in flows])) / wanted
+    for cause in CAUSES:
+        parts = [f.lost_by_cause[cause].sum(-1) for f in flows if cause in f.lost_by_cause]
+        figures[f"lost_{cause}"] = sum(parts, start=sold * 0.0)
     return figures
 
 
@@ -100,13 +108,13 @@ def _utilisation(params: Params, view: View, stretch: Stretch) -> dict[str, Arra
     flows = stretch.flows
     if params.storage_is_limited:
         stored = stored_volume(params, view.state).sum(-1)
-        figures["utilisation_storage"] = stored / _at_least(known.storage_capacity.sum(-1))
+        figures["utilisation_storage"] = stored / _at_least(product_sum(known.storage_capacity))
     if params.dock_is_limited:
         received = _sum([f.received for f in flows])
         volume = weighted_sum(received, params.a.volume).sum(-1) / len(flows)
-        figures["utilisation_receiving"] = volume / _at_least(known.receiving_capacity.sum(-1))
+        figures["utilisation_receiving"] = volume / _at_least(product_sum(known.receiving_capacity))
     if params.outbound_is_limited:
-        sold = _sum([f.sold for f in flows]).sum(-1) / len(flows)
+        sold = product_sum(_sum([f.sold for f in flows])) / len(flows)
         nodes = sorted(set(params.network.outbound.node.tolist()))
         room = known.outbound_capacity[:, nodes].sum(-1)
         figures["utilisation_outbound"] = sold / _at_least(room)

@@ -1,6 +1,14 @@
 """Phase P7: what the period cost and earned, by account, and what the stock is worth."""
 
-from stockyard.envs.network.arrays import Array, at_least, fill_share, namespace, weighted_sum
+from stockyard.envs.network.arrays import (
+    Array,
+    at_least,
+    fill_share,
+    namespace,
+    product_sum,
+    sum_entries,
+    weighted_sum,
+)
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.receive import stored_volume
 from stockyard.envs.network.state import Exogenous, Flows, State
@@ -45,13 +53,13 @@ def _sales(params: Params, flows: Flows, ledger: Ledger) -> None:
             ledger["seller_sales"] = weighted_sum(flows.sold, params.a.price_sellers)
             ledger["seller_fees"] = weighted_sum(flows.sold, params.a.seller_fee)
     if economics.pick_pack_per_unit or economics.last_mile_per_unit:
-        units = flows.sold.sum(-1)
+        units = product_sum(flows.sold)
         ledger["pick_pack"] = -units * economics.pick_pack_per_unit
         ledger["last_mile"] = -units * economics.last_mile_per_unit
     if flows.tariff is not None:
         ledger["tariff"] = -flows.tariff
     if economics.goodwill_per_lost_unit and flows.lost is not None:
-        ledger["goodwill"] = -flows.lost.sum(-1) * economics.goodwill_per_lost_unit
+        ledger["goodwill"] = -product_sum(flows.lost) * economics.goodwill_per_lost_unit
 
 
 def _orders(params: Params, flows: Flows, ledger: Ledger) -> None:
@@ -71,7 +79,7 @@ def _movement(params: Params, flows: Flows, ledger: Ledger) -> None:
     if params.economics.receive_per_unit:
         ledger["receiving"] = -_total(flows.received) * params.economics.receive_per_unit
     if flows.transferred is not None and params.network.transfers.cost_per_unit.any():
-        ledger["transfer"] = -weighted_sum(flows.transferred.sum(-1), params.a.transfer_cost)
+        ledger["transfer"] = -weighted_sum(product_sum(flows.transferred), params.a.transfer_cost)
 
 
 def _freight(params: Params, end: State, flows: Flows, ledger: Ledger) -> None:
@@ -80,13 +88,13 @@ def _freight(params: Params, end: State, flows: Flows, ledger: Ledger) -> None:
         ledger["trucks"] = -weighted_sum(flows.trucks, params.a.truck_cost)
     if flows.expedited is None or flows.newly_late is None or end.parcels is None:
         return
-    ledger["expedite"] = -flows.expedited.sum(-1) * economics.expedite_per_parcel
+    ledger["expedite"] = -product_sum(flows.expedited) * economics.expedite_per_parcel
     if economics.waiting_per_parcel:
         ledger["parcel_waiting"] = -_total(end.parcels) * economics.waiting_per_parcel
     if economics.late_per_parcel or economics.late_per_parcel_day:
         daily = economics.late_per_parcel_day * params.days_per_period
         ledger["late"] = (
-            -flows.newly_late.sum(-1) * economics.late_per_parcel
+            -product_sum(flows.newly_late) * economics.late_per_parcel
             - end.parcels[:, :, 0].sum(-1) * daily
         )
 
@@ -95,20 +103,21 @@ def _space(params: Params, end: State, flows: Flows, exogenous: Exogenous, ledge
     economics, days = params.economics, params.days_per_period
     if economics.storage_rent_per_ft3_day or params.storage_is_limited:
         stored = stored_volume(params, end)
-        rent = stored.sum(-1) * (economics.storage_rent_per_ft3_day * days)
+        rent = product_sum(stored) * (economics.storage_rent_per_ft3_day * days)
         if exogenous.revealed.storage_rent is not None:
             rent = rent * exogenous.revealed.storage_rent[:, 0]
         ledger["storage"] = -rent
-        if params.storage_is_limited and economics.overflow_rent_per_ft3_day:
-            over = at_least(stored - exogenous.revealed.storage_capacity, 0.0)
-            ledger["overflow"] = -over.sum(-1) * (economics.overflow_rent_per_ft3_day * days)
+        over = stored - exogenous.revealed.storage_capacity if params.storage_is_limited else None
+        if over is not None and bool((over > 0.0).any()):
+            over = at_least(over, 0.0)
+            ledger["overflow"] = -product_sum(over) * (economics.overflow_rent_per_ft3_day * days)
     if end.yard is not None and economics.yard_rent_per_ft3_day:
-        yard = weighted_sum(end.yard, params.a.volume).sum(-1)
+        yard = product_sum(weighted_sum(end.yard, params.a.volume))
         ledger["yard"] = -yard * (economics.yard_rent_per_ft3_day * days)
     if flows.refused_volume is not None:
-        ledger["refusal"] = -flows.refused_volume.sum(-1) * economics.yard_refusal_per_ft3
+        ledger["refusal"] = -product_sum(flows.refused_volume) * economics.yard_refusal_per_ft3
     if economics.capital_rate_per_year:
-        cost = weighted_sum(system_units(params, end) * params.a.own, params.a.unit_cost)
+        cost = weighted_sum(system_units(params, end), params.a.own_cost)
         ledger["capital"] = -cost * (economics.capital_rate_per_year / 365.0 * days)
 
 
@@ -116,11 +125,11 @@ def _textbook(params: Params, end: State, flows: Flows, ledger: Ledger) -> None:
     economics, network = params.economics, params.network
     holding = None
     if _is_charged(economics.holding_per_unit):
-        holding = weighted_sum(end.on_hand.sum(-1), params.a.holding)
+        holding = weighted_sum(product_sum(end.on_hand), params.a.holding)
     if _is_charged(economics.transit_holding_per_unit) and len(network.transfers.tail):
-        under_way = [slot.sum(-1) for slot in end.transfers]
+        under_way = [product_sum(slot) for slot in end.transfers]
         if end.staged is not None:
-            under_way.append(end.staged.sum(-1))
+            under_way.append(product_sum(end.staged))
         for units in under_way:
             cost = weighted_sum(units, params.a.transit_holding)
             holding = cost if holding is None else holding + cost
@@ -140,12 +149,12 @@ def _is_charged(rate: object) -> bool:
 
 def system_units(params: Params, state: State) -> Array:
     """Units anywhere in the network or on the way to it, (B, P): the inventory position."""
-    units = state.on_hand.sum(1) + state.on_order.sum(1)
+    units = sum_entries(state.on_hand) + sum_entries(state.on_order)
     for slot in state.transfers:
-        units = units + slot.sum(1)
+        units = units + sum_entries(slot)
     for held in (state.yard, state.staged):
         if held is not None:
-            units = units + held.sum(1)
+            units = units + sum_entries(held)
     return units
 
 
@@ -165,15 +174,15 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
         (B,) USD; differences of it are the account `inventory_value`.
     """
     economics = params.economics
-    book = (state.on_hand * params.a.book_on_hand).sum(1)
-    book = book + state.on_order.sum(1) * params.a.unit_cost
+    book = sum_entries(state.on_hand * params.a.book_on_hand)
+    book = book + sum_entries(state.on_order) * params.a.unit_cost
     for slot in state.transfers:
-        book = book + (slot * params.a.book_transfer).sum(1)
+        book = book + sum_entries(slot * params.a.book_transfer)
     if state.yard is not None:
-        book = book + (state.yard * params.a.book_yard).sum(1)
+        book = book + sum_entries(state.yard * params.a.book_yard)
     if state.staged is not None:
         tail = params.network.transfers.tail
-        book = book + (state.staged * params.a.book_on_hand[tail]).sum(1)
+        book = book + sum_entries(state.staged * params.a.book_on_hand[tail])
     share = fill_share(cover, system_units(params, state))
     share = economics.salvage_fraction + (1.0 - economics.salvage_fraction) * share
     value = weighted_sum(book * params.a.own, share)

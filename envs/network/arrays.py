@@ -22,7 +22,8 @@ volume-weighted sum takes 14 us with products last and 41 us with nodes last. Ob
 actions, which people read, put the product first (rows per product); tasks do that transposition.
 """
 
-from typing import Any, TypeAlias
+import functools
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -80,6 +81,18 @@ def weighted_sum(array: Array, weight: Array) -> Array:
     return (array * weight).sum(-1)
 
 
+def product_sum(array: Array) -> Array:
+    """Sum over the last axis. In NumPy as a dot product, which takes half the time of `sum`."""
+    if isinstance(array, np.ndarray):
+        return np.vecdot(array, _ones(array.shape[-1], array.dtype))
+    return array.sum(-1)
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(size: int, dtype: Any) -> Array:
+    return np.ones(size, dtype)
+
+
 def round_straight_through(array: Array) -> Array:
     """Rounds to whole units (half to even); its gradient in torch is that of the identity."""
     xp = namespace(array)
@@ -97,3 +110,51 @@ def floor_straight_through(array: Array) -> Array:
     if xp is np:
         return np.floor(array + 1e-6)
     return array + (xp.floor(array + 1e-6) - array).detach()
+
+
+class SumPlan(NamedTuple):
+    """How entries of axis 1 (lanes, regions) add up to groups (nodes), for `gather_sum`."""
+
+    terms: tuple["SumTerm", ...]
+
+
+class SumTerm(NamedTuple):
+    """The k-th entry of every group."""
+
+    index: Any | None  # (G,) entry; None: entry g for group g
+    weight: Array | None  # (G, P) 0 where a group has fewer entries; None: all have it
+    weight_of_sums: Array | None  # (G,) the same, for arrays without products
+
+
+def gather_sum(array: Array, plan: SumPlan) -> Array:
+    """Sums axis 1 of `array` (B, E, ...) into groups, (B, G, ...), in the order of entries."""
+    total: Array = None
+    for term in plan.terms:
+        part = array if term.index is None else take(array, term.index)
+        if term.weight is not None:
+            part = part * (term.weight if part.ndim == 3 else term.weight_of_sums)
+        total = part if total is None else total + part
+    return total
+
+
+def take(array: Array, index: Any) -> Array:
+    """Entries `index` of axis 1."""
+    return array.take(index, 1) if isinstance(array, np.ndarray) else array.index_select(1, index)
+
+
+def sum_entries(array: Array) -> Array:
+    """Sum over axis 1; by slices where it is short, which is several times quicker in NumPy."""
+    entries = array.shape[1]
+    if entries > 8:
+        return array.sum(1)
+    total = array[:, 0]
+    for k in range(1, entries):
+        total = total + array[:, k]
+    return total
+
+
+def with_entry(array: Array, entry: int, values: Array) -> Array:
+    """A copy of `array` (B, E, ...) whose entry `entry` of axis 1 is `values`."""
+    copy = array.copy() if isinstance(array, np.ndarray) else array.clone()
+    copy[:, entry] = values
+    return copy

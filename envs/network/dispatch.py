@@ -14,6 +14,7 @@ from stockyard.envs.network.arrays import (
     fill_share,
     floor_straight_through,
     namespace,
+    product_sum,
     weighted_sum,
 )
 from stockyard.envs.network.params import Params
@@ -137,7 +138,7 @@ def _load_parcels(
 
 
 def join_parcels(
-    params: Params, state: State, sold_by_lane: tuple[Array, ...], exogenous: Exogenous
+    params: Params, state: State, served: tuple[Array, ...], exogenous: Exogenous
 ) -> tuple[State, Array | None, Array | None]:
     """After accounting, sold units and background parcels join the bins with full slack.
 
@@ -147,8 +148,9 @@ def join_parcels(
     if state.parcels is None or state.parcel_volume is None:
         return state, None, None
     xp = namespace(state.parcels)
-    units = xp.stack([lane.sum(-1) for lane in sold_by_lane], axis=1)
-    volume = xp.stack([weighted_sum(lane, params.a.parcel_volume) for lane in sold_by_lane], axis=1)
+    by_lane = _by_lane(params, served, exogenous.min_offered_tier)
+    units = product_sum(by_lane)
+    volume = weighted_sum(by_lane, params.a.parcel_volume)
     if exogenous.background_parcels is not None:
         units = units + exogenous.background_parcels
         volume = volume + exogenous.background_volume
@@ -166,3 +168,13 @@ def join_parcels(
         units,
         volume,
     )
+
+
+def _by_lane(params: Params, served: tuple[Array, ...], tier: int) -> Array:
+    """Sold units by outbound lane, (B, E_out, P), from what each rank served."""
+    lanes: dict[int, Array] = {}
+    for rank, units in zip(params.ranks(tier), served, strict=True):
+        for region, lane in enumerate(rank.rank.lane.tolist()):
+            if lane >= 0:
+                lanes[lane] = units[:, region]
+    return namespace(served[0]).stack([lanes[k] for k in sorted(lanes)], axis=1)

@@ -50,15 +50,16 @@ def step(
     )
     end = state
     state, receipts = receive(params, state, exogenous)
-    state, joined, joined_volume = join_parcels(params, state, sales.sold_by_lane, exogenous)
+    state, joined, joined_volume = join_parcels(params, state, sales.served, exogenous)
     flows = Flows(
-        ordered=None if ordered is None else ordered.ordered,
-        shipped=None if ordered is None else ordered.shipped,
-        transferred=transferred,
-        **sales._asdict(),
-        **receipts._asdict(),
-        **gone._asdict(),
-        joined=joined,
-        joined_volume=joined_volume,
+        None if ordered is None else ordered.ordered,
+        None if ordered is None else ordered.shipped,
+        transferred,
+        *sales,
+        exogenous.min_offered_tier,
+        *receipts,
+        *gone,
+        joined,
+        joined_volume,
     )
     return state, flows, cash_flows(params, end, flows, exogenous)

@@ -1,13 +1,13 @@
 """The numbers of the step in one array namespace and precision, prepared once."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.arrays import Array, SumPlan, SumTerm
 from stockyard.envs.network.economics import Economics, handling_values
-from stockyard.envs.network.topology import Network, Substitution
+from stockyard.envs.network.topology import Network, Rank, Substitution
 
 Backend = Literal["numpy", "torch"]
 
@@ -93,6 +93,7 @@ class Params:
             "seller_fee": third_party
             * (economics.seller_referral_fraction * products.price + economics.seller_fee_per_unit),
             "own": ~third_party,
+            "own_cost": products.unit_cost * ~third_party,
             "order_cost": network.inbound.unit_cost,
             "order_cost_own": network.inbound.unit_cost * ~third_party,
             "order_cost_sellers": network.inbound.unit_cost * third_party,
@@ -120,25 +121,93 @@ class Params:
         }
         object.__setattr__(self, "a", Arrays(**{k: make(v) for k, v in derived.items()}))
         object.__setattr__(self, "days_per_period", days)
+        fed = set(network.transfers.head.tolist()) & set(network.inbound.head.tolist())
+        object.__setattr__(self, "feeds_twice", bool(fed))
         object.__setattr__(self, "has_third_party", bool(third_party.any()))
         object.__setattr__(self, "substitutions", self._substitutions(make))
+        object.__setattr__(self, "plans", self._plans(make))
+        object.__setattr__(self, "_ranks", {})
 
     # set in __post_init__
     a: "Arrays" = dataclasses.field(init=False, repr=False)
     days_per_period: float = dataclasses.field(init=False)
     has_third_party: bool = dataclasses.field(init=False)
+    feeds_twice: bool = dataclasses.field(init=False)  # suppliers and transfers reach some node
     substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
+    plans: "Plans" = dataclasses.field(init=False, repr=False)
+    _ranks: dict[int, tuple["RankPlan", ...]] = dataclasses.field(init=False, repr=False)
+
+    def index(self, values: Any) -> Any:
+        """An index array of the backend."""
+        if self.backend == "numpy":
+            return np.array(values, dtype=np.intp)
+        import torch
+
+        return torch.as_tensor(np.array(values, dtype=np.int64), device=self.device)
+
+    def sum_term(self, make: Any, index: Any, weight: Any) -> SumTerm:
+        """One term of a sum plan; `weight` (G,), all ones left out."""
+        chosen = None if index is None else self.index(index)
+        weight = np.asarray(weight, dtype=np.float64)
+        if (weight == 1.0).all():
+            return SumTerm(chosen, None, None)
+        products = np.ones(self.network.num_products)
+        return SumTerm(chosen, make(weight[:, None] * products), make(weight))
+
+    def _sum_plan(self, make: Any, group_of: Any, num_groups: int) -> SumPlan:
+        """How entries add up to their groups; `group_of` (E,), -1 for no group."""
+        members = [np.flatnonzero(np.asarray(group_of) == g).tolist() for g in range(num_groups)]
+        terms = []
+        for k in range(max((len(m) for m in members), default=0)):
+            index = [m[k] if k < len(m) else 0 for m in members]
+            there = np.array([k < len(m) for m in members])
+            same = index == list(range(len(group_of)))
+            terms.append(self.sum_term(make, None if same else index, there))
+        if not terms:
+            terms.append(self.sum_term(make, [0] * num_groups, np.zeros(num_groups)))
+        return SumPlan(tuple(terms))
+
+    def _plans(self, make: Any) -> "Plans":
+        network = self.network
+        n = network.num_nodes
+        inbound, transfers = network.inbound.head, network.transfers.head
+        return Plans(
+            inbound_to_node=self._sum_plan(make, inbound, n),
+            transfers_to_node=self._sum_plan(make, transfers, n),
+            transfers_from_node=self._sum_plan(make, network.transfers.tail, n),
+            arrivals_to_node=self._sum_plan(make, np.concatenate((inbound, transfers)), n),
+            inbound_head=self.index(inbound),
+            transfer_head=self.index(transfers),
+            transfer_tail=self.index(network.transfers.tail),
+        )
+
+    def ranks(self, min_offered_tier: int) -> tuple["RankPlan", ...]:
+        """The waterfall's plan, by the slowest fast tier on offer."""
+        if min_offered_tier not in self._ranks:
+            make = array_maker(self.backend, self.dtype, self.device)
+            n, tariff = self.network.num_nodes, self.network.outbound.tariff
+            plans = []
+            for rank in self.network.ranks(min_offered_tier):
+                there = rank.lane >= 0
+                node_of = np.where(there, rank.node, -1)
+                tariffs = np.where(there, tariff[rank.lane], 0.0)
+                plans.append(
+                    RankPlan(
+                        rank=rank,
+                        node=self.index(rank.node),
+                        kept=None if (rank.kept == 1.0).all() else make(rank.kept[:, None]),
+                        there=None if there.all() else make(there[:, None]),
+                        is_shared=rank.is_shared,
+                        to_node=self._sum_plan(make, node_of, n),
+                        tariff=make(tariffs) if tariffs.any() else None,
+                    )
+                )
+            self._ranks[min_offered_tier] = tuple(plans)
+        return self._ranks[min_offered_tier]
 
     def _substitutions(self, make: Any) -> tuple[Substitution, ...]:
-        def index(values: Any) -> Any:
-            if self.backend == "numpy":
-                return values
-            import torch
-
-            return torch.as_tensor(np.array(values), device=self.device)
-
         return tuple(
-            Substitution(index(n.source), index(n.receiver), make(n.weight))
+            Substitution(self.index(n.source), self.index(n.receiver), make(n.weight))
             for n in self.network.substitutions
         )
 
@@ -158,6 +227,7 @@ class Arrays:
     price_sellers: Array  # (P,) USD, zero for the retailer's products
     seller_fee: Array  # (P,) USD a seller pays per unit sold
     own: Array  # (P,) 1 for the retailer's products
+    own_cost: Array  # (P,) USD, zero for sellers' products
     order_cost: Array  # (E_in, P) USD
     order_cost_own: Array  # (E_in, P) USD, zero for sellers' products
     order_cost_sellers: Array  # (E_in, P) USD, zero for the retailer's products
@@ -176,3 +246,27 @@ class Arrays:
     book_on_hand: Array  # (N, P) USD: cost plus handling
     book_yard: Array  # (N, P)
     book_transfer: Array  # (E_tr, P)
+
+
+class Plans(NamedTuple):
+    """How lanes add up to nodes, and where they begin and end."""
+
+    inbound_to_node: SumPlan
+    transfers_to_node: SumPlan
+    transfers_from_node: SumPlan
+    arrivals_to_node: SumPlan  # inbound lanes first, then transfer lanes
+    inbound_head: Any  # (E_in,) index
+    transfer_head: Any  # (E_tr,) index
+    transfer_tail: Any  # (E_tr,) index
+
+
+class RankPlan(NamedTuple):
+    """One rank of the waterfall in the backend's arrays."""
+
+    rank: Rank
+    node: Any  # (R,) index of the node asked
+    kept: Array | None  # (R, 1); None: everybody accepts
+    there: Array | None  # (R, 1) 0 where a region has no source at this rank; None: all have
+    is_shared: bool
+    to_node: SumPlan
+    tariff: Array | None  # (R,) USD per unit

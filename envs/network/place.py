@@ -1,35 +1,41 @@
 """Phase P4: transfers between nodes, cut to what the tail has and the head can hold."""
 
+from typing import Any
+
+import numpy as np
+
 from stockyard.envs.network.arrays import (
     Array,
     as_like,
     at_least,
     fill_share,
     floor_straight_through,
+    gather_sum,
     namespace,
+    sum_entries,
+    take,
     weighted_sum,
+    with_entry,
 )
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import Exogenous, State
 
 
-def transfer_position(params: Params, state: State) -> list[Array]:
-    """Units at each node or on the way to it, per node (B, P): what placement counts as there."""
-    network = params.network
+def position_at_nodes(params: Params, state: State) -> Array:
+    """Units at each node or on a transfer lane to it, (B, N, P): what placement counts as there.
+
+    Orders from suppliers count only at nodes that transfers reach too.
+    """
+    plans = params.plans
     units = state.on_hand if state.yard is None else state.on_hand + state.yard
-    position = [units[:, node] for node in range(network.num_nodes)]
-    heads = network.transfers.head.tolist()
-    fed_by_both = set(heads) & set(network.inbound.head.tolist())
-    for lane, node in enumerate(network.inbound.head.tolist()):
-        if node in fed_by_both:
-            position[node] = position[node] + state.on_order[:, lane]
+    if params.feeds_twice:
+        units = units + gather_sum(state.on_order, plans.inbound_to_node)
+    under_way = state.staged
     for slot in state.transfers:
-        for lane, node in enumerate(heads):
-            position[node] = position[node] + slot[:, lane]
-    if state.staged is not None:
-        for lane, node in enumerate(heads):
-            position[node] = position[node] + state.staged[:, lane]
-    return position
+        under_way = slot if under_way is None else under_way + slot
+    if under_way is None:
+        return units
+    return units + gather_sum(under_way, plans.transfers_to_node)
 
 
 def move(
@@ -54,7 +60,6 @@ def move(
     lanes = network.transfers
     if wanted is None or not len(lanes.tail):
         return state, None, None
-    xp = namespace(wanted)
     wanted = at_least(wanted, 0.0)
     moved = _within_tail_stock(params, state, wanted)
     if params.storage_is_limited:
@@ -62,10 +67,11 @@ def move(
         moved = _within_head_space(params, state, moved, capacity)
         if params.whole_units:
             moved = floor_straight_through(moved)
-    on_hand = [state.on_hand[:, node] for node in range(network.num_nodes)]
-    for lane, tail in enumerate(lanes.tail.tolist()):
-        on_hand[tail] = on_hand[tail] - moved[:, lane]
-    state = state._replace(on_hand=xp.stack(on_hand, axis=1))
+    on_hand = state.on_hand
+    for tail, leaving in _by_tail(params):
+        left = on_hand[:, tail] - sum_entries(moved[:, leaving])
+        on_hand = with_entry(on_hand, tail, at_least(left, 0.0))
+    state = state._replace(on_hand=on_hand)
     leaving = moved
     if state.staged is not None:
         waits = params.a.has_trucks[: len(lanes.tail), None]
@@ -75,18 +81,34 @@ def move(
     return state._replace(transfers=transit), moved, landed
 
 
+def _by_tail(params: Params) -> list[tuple[int, Any]]:
+    """Tails and the lanes that leave them, a slice where these are neighbours."""
+    tails = params.network.transfers.tail
+    pairs: list[tuple[int, Any]] = []
+    for tail in sorted(set(tails.tolist())):
+        lanes = np.flatnonzero(tails == tail)
+        together = lanes[-1] - lanes[0] == len(lanes) - 1
+        pairs.append((tail, slice(lanes[0], lanes[-1] + 1) if together else params.index(lanes)))
+    return pairs
+
+
 def _within_tail_stock(params: Params, state: State, wanted: Array) -> Array:
     """Rations each tail's stock among its lanes; (B, E_tr, P), never more than there is."""
     xp = namespace(wanted)
-    lanes = params.network.transfers
-    units = [wanted[:, lane] for lane in range(len(lanes.tail))]
-    for tail in sorted(set(lanes.tail.tolist())):
-        leaving = [lane for lane, node in enumerate(lanes.tail.tolist()) if node == tail]
-        stock = state.on_hand[:, tail]
-        units_leaving = ration([units[lane] for lane in leaving], stock, params.whole_units)
-        for lane, granted in zip(leaving, units_leaving, strict=True):
-            units[lane] = granted
-    return xp.stack(units, axis=1)
+    if params.whole_units:
+        units = [wanted[:, lane] for lane in range(wanted.shape[1])]
+        tails = params.network.transfers.tail.tolist()
+        for tail in set(tails):
+            leaving = [lane for lane, node in enumerate(tails) if node == tail]
+            shares = ration([units[lane] for lane in leaving], state.on_hand[:, tail], True)
+            for lane, granted in zip(leaving, shares, strict=True):
+                units[lane] = granted
+        return xp.stack(units, axis=1)
+    tails = params.plans.transfer_tail
+    if wanted.shape[1] == 1:  # no sharing: all the stock may go, without a rounding error
+        return xp.minimum(wanted, take(state.on_hand, tails))
+    total = gather_sum(wanted, params.plans.transfers_from_node)
+    return wanted * take(fill_share(state.on_hand, total), tails)
 
 
 def ration(claims: list[Array], stock: Array, whole_units: bool) -> list[Array]:
@@ -119,20 +141,10 @@ def ration(claims: list[Array], stock: Array, whole_units: bool) -> list[Array]:
 
 def _within_head_space(params: Params, state: State, units: Array, capacity: Array) -> Array:
     """Cuts lanes into a node to the space that its stock and what is on the way leave free."""
-    xp = namespace(units)
-    heads = params.network.transfers.head.tolist()
-    position = transfer_position(params, state)
-    room_left = {
-        node: capacity[:, node] - weighted_sum(position[node], params.a.volume)
-        for node in sorted(set(heads))
-    }
-    volume = weighted_sum(units, params.a.volume)
-    shares = []
-    for node in heads:
-        into = [k for k, head in enumerate(heads) if head == node]
-        wanted = sum((volume[:, k] for k in into[1:]), start=volume[:, into[0]])
-        shares.append(fill_share(room_left[node], wanted))
-    return units * xp.stack(shares, axis=1)[:, :, None]
+    room = capacity - weighted_sum(position_at_nodes(params, state), params.a.volume)
+    wanted = gather_sum(weighted_sum(units, params.a.volume), params.plans.transfers_to_node)
+    share = fill_share(room, wanted)
+    return units * take(share, params.plans.transfer_head)[:, :, None]
 
 
 def depart(

@@ -7,7 +7,9 @@ from stockyard.envs.network.arrays import (
     Array,
     fill_share,
     floor_straight_through,
+    gather_sum,
     namespace,
+    take,
     weighted_sum,
 )
 from stockyard.envs.network.params import Params
@@ -24,15 +26,8 @@ class Receipts(NamedTuple):
 
 def land(params: Params, state: State, inbound: Array | None, transfers: Array | None) -> State:
     """Adds units that arrive in the period they were sent (lead time or transit 0)."""
-    if inbound is None and transfers is None:
-        return state
-    arrivals = _by_node(params, inbound, transfers)
-    xp = namespace(state.on_hand)
-    on_hand = [
-        state.on_hand[:, node] if units is None else state.on_hand[:, node] + units
-        for node, units in enumerate(arrivals)
-    ]
-    return state._replace(on_hand=xp.stack(on_hand, axis=1))
+    arrived = _by_node(params, inbound, transfers)
+    return state if arrived is None else state._replace(on_hand=state.on_hand + arrived)
 
 
 def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, Receipts]:
@@ -53,12 +48,7 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
     moving, transfers = (state.transfers[0], state.transfers[1:]) if state.transfers else (None, ())
     xp = namespace(state.on_hand)
     on_order = state.on_order if due is None else state.on_order - due
-    arrivals = _by_node(params, due, moving)
-    nothing = xp.zeros_like(state.on_hand[:, 0])
-    if all(units is None for units in arrivals):
-        arrived = None
-    else:
-        arrived = xp.stack([nothing if units is None else units for units in arrivals], axis=1)
+    arrived = _by_node(params, due, moving)
     if not params.has_docks or state.yard is None:
         received = xp.zeros_like(state.on_hand) if arrived is None else arrived
         on_hand = state.on_hand if arrived is None else state.on_hand + arrived
@@ -72,12 +62,13 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
     elif params.yard_is_limited:
         volume = weighted_sum(arrived, params.a.volume)
         room = exogenous.revealed.yard_capacity - weighted_sum(state.yard, params.a.volume)
-        share = fill_share(room, volume)
-        refused_volume = volume * (1.0 - share)
-        inbound, transfers, on_order = _turn_away(
-            params, (inbound, transfers, on_order), due, moving, share
-        )
-        arrived = arrived * share[:, :, None]
+        if bool((volume > room).any()):  # a share of one would change nothing
+            share = fill_share(room, volume)
+            refused_volume = volume * (1.0 - share)
+            inbound, transfers, on_order = _turn_away(
+                params, (inbound, transfers, on_order), due, moving, share
+            )
+            arrived = arrived * share[:, :, None]
     yard = state.yard + arrived
     share = fill_share(_dock_room(params, state, exogenous), weighted_sum(yard, params.a.volume))
     received = yard * share[:, :, None]
@@ -98,12 +89,8 @@ def stored_volume(params: Params, state: State) -> Array:
     volume = weighted_sum(state.on_hand, params.a.volume)
     if state.staged is None:
         return volume
-    xp = namespace(volume)
     staged = weighted_sum(state.staged, params.a.volume)
-    columns = [volume[:, node] for node in range(params.network.num_nodes)]
-    for lane, tail in enumerate(params.network.transfers.tail.tolist()):
-        columns[tail] = columns[tail] + staged[:, lane]
-    return xp.stack(columns, axis=1)
+    return volume + gather_sum(staged, params.plans.transfers_from_node)
 
 
 def _dock_room(params: Params, state: State, exogenous: Exogenous) -> Array:
@@ -120,17 +107,17 @@ def _dock_room(params: Params, state: State, exogenous: Exogenous) -> Array:
     return room
 
 
-def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> list[Array | None]:
-    """Sums lanes into their heads: per node (B, P) units, None where nothing can arrive."""
-    network = params.network
-    arrivals: list[Array | None] = [None] * network.num_nodes
-    for units, heads in ((inbound, network.inbound.head), (transfers, network.transfers.head)):
-        if units is None:
-            continue
-        for lane, node in enumerate(heads.tolist()):
-            had = arrivals[node]
-            arrivals[node] = units[:, lane] if had is None else had + units[:, lane]
-    return arrivals
+def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> Array | None:
+    """Sums lanes into their heads, (B, N, P) units; None where nothing is under way."""
+    plans = params.plans
+    if inbound is None and transfers is None:
+        return None
+    if transfers is None:
+        return gather_sum(inbound, plans.inbound_to_node)
+    if inbound is None:
+        return gather_sum(transfers, plans.transfers_to_node)
+    both = namespace(inbound).concat((inbound, transfers), axis=1)
+    return gather_sum(both, plans.arrivals_to_node)
 
 
 def _turn_away(
@@ -144,10 +131,10 @@ def _turn_away(
     inbound, transfers, on_order = pipelines
     refused = 1.0 - share
     if due is not None:
-        back = due * refused[:, params.network.inbound.head][:, :, None]
+        back = due * take(refused, params.plans.inbound_head)[:, :, None]
         inbound = (inbound[0] + back, *inbound[1:]) if inbound else (back,)
         on_order = on_order + back
     if moving is not None:
-        back = moving * refused[:, params.network.transfers.head][:, :, None]
+        back = moving * take(refused, params.plans.transfer_head)[:, :, None]
         transfers = (transfers[0] + back, *transfers[1:]) if transfers else (back,)
     return inbound, transfers, on_order

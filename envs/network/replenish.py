@@ -10,6 +10,7 @@ from stockyard.envs.network.arrays import (
     floor_straight_through,
     namespace,
     round_straight_through,
+    sum_entries,
 )
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.restock import within_limits
@@ -116,19 +117,19 @@ def _send_at_fixed_lead(
 def _send_in_parts(
     params: Params, inbound: tuple[Array, ...], orders: Array, shipments: Shipments
 ) -> tuple[tuple[Array, ...], Array | None, Array]:
-    parts = []
+    parts = orders[:, None] * shipments.fraction
+    if params.whole_units:
+        parts = round_straight_through(parts)
+    xp = namespace(orders)
+    first, last = int(shipments.lead.min()), int(shipments.lead.max())
+    due = xp.arange(first, last + 1, dtype=orders.dtype, device=orders.device)
+    due = due.reshape((-1, 1, 1))
+    arriving: Array = None  # (B, slots, E_in, P)
     for m in range(shipments.lead.shape[1]):
-        units = orders * shipments.fraction[:, m]
-        parts.append(round_straight_through(units) if params.whole_units else units)
-    leads = [shipments.lead[:, m] for m in range(len(parts))]
-    first = min(int(lead.min()) for lead in leads)
-    last = max(int(lead.max()) for lead in leads)
+        part = parts[:, m, None] * (shipments.lead[:, m, None] == due)
+        arriving = part if arriving is None else arriving + part
     slots = _padded(inbound, last, orders)
-    landed = None
-    for k in range(first, last + 1):
-        arriving = sum(part * (lead == k) for part, lead in zip(parts, leads, strict=True))
-        if k == 0:
-            landed = arriving
-        else:
-            slots[k - 1] = slots[k - 1] + arriving
-    return tuple(slots), landed, sum(parts)
+    for k in range(max(first, 1), last + 1):
+        slots[k - 1] = slots[k - 1] + arriving[:, k - first]
+    landed = arriving[:, 0] if first == 0 else None
+    return tuple(slots), landed, sum_entries(parts)

@@ -10,6 +10,7 @@ from stockyard.envs.network.arrays import (
     at_least,
     at_most,
     fill_share,
+    gather_sum,
     namespace,
     weighted_sum,
 )
@@ -20,18 +21,13 @@ from stockyard.envs.network.state import State
 def owner_volume(params: Params, state: State) -> Array:
     """Volume on hand, in the yard, staged and inbound by owner and node, (B, O, N) ft3."""
     xp = namespace(state.on_hand)
-    network = params.network
-    units = state.on_hand if state.yard is None else state.on_hand + state.yard
-    per_node = [units[:, node] for node in range(network.num_nodes)]
-    for lane, node in enumerate(network.inbound.head.tolist()):
-        per_node[node] = per_node[node] + state.on_order[:, lane]
+    network, plans = params.network, params.plans
+    position = state.on_hand if state.yard is None else state.on_hand + state.yard
+    position = position + gather_sum(state.on_order, plans.inbound_to_node)
     for slot in state.transfers:
-        for lane, node in enumerate(network.transfers.head.tolist()):
-            per_node[node] = per_node[node] + slot[:, lane]
+        position = position + gather_sum(slot, plans.transfers_to_node)
     if state.staged is not None:
-        for lane, node in enumerate(network.transfers.tail.tolist()):
-            per_node[node] = per_node[node] + state.staged[:, lane]
-    position = xp.stack(per_node, axis=1)
+        position = position + gather_sum(state.staged, plans.transfers_from_node)
     owners = network.products.owner
     columns = []
     for owner in range(network.products.num_owners):

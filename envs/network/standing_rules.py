@@ -10,14 +10,21 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from stockyard.envs.network.accounting import system_units
-from stockyard.envs.network.arrays import Array, as_like, at_least, namespace
-from stockyard.envs.network.params import Params
-from stockyard.envs.network.place import transfer_position
+from stockyard.envs.network.arrays import (
+    Array,
+    SumPlan,
+    as_like,
+    at_least,
+    gather_sum,
+    namespace,
+    sum_entries,
+    take,
+)
+from stockyard.envs.network.params import Params, array_maker
+from stockyard.envs.network.place import position_at_nodes
 from stockyard.envs.network.state import Revealed, State
-from stockyard.envs.network.topology import Network
 
 Rule = Callable[[Params, State, Revealed], Array | None]
 """(params, state, revealed) -> the slot's decision, or None to do nothing."""
@@ -97,7 +104,7 @@ class ForecastSharePush:
 
     First every centre is filled up to `cover_days` of the demand of the regions it is nearest to; a
     tail short of stock shares it in proportion (phase P4 does that). What is then left above a
-    reserve goes to the centres `rest_to`, for cross-docks do not store; space limits what they take.
+    reserve goes to the centres `rest_to`, for cross-docks do not store; their space limits it.
     """
 
     cover_days: float = 7.0
@@ -106,61 +113,68 @@ class ForecastSharePush:
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array | None:
         """Returns transfers (B, E_tr, P)."""
-        tails = params.network.transfers.tail.tolist()
-        if not tails:
+        if not len(params.network.transfers.tail):
             return None
         assert revealed.forecast_daily is not None
-        daily = revealed.forecast_daily
-        position = transfer_position(params, state)
-        wanted, left = [], {tail: state.on_hand[:, tail] for tail in tails}
-        lanes = _push_lanes(params.network)
-        for tail, lane in zip(tails, lanes, strict=True):
-            rate = sum((daily[:, r] for r in lane.regions), start=0.0)
-            need = at_least(rate * self.cover_days - position[lane.head], 0.0)
-            need = need if lane.share is None else need * as_like(lane.share, need)
-            wanted.append(need)
-            left[tail] = left[tail] - need
-        takers = [k for k, lane in enumerate(lanes) if lane.head in self.rest_to]
-        if takers:
-            reserve = daily.sum(1) * self.reserve_days
-            among = {tail: sum(tails[k] == tail for k in takers) for tail in left}
-            rest = {
-                tail: at_least(units - reserve, 0.0) * (1.0 / among[tail])
-                for tail, units in left.items()
-                if among[tail]
-            }
-            for k in takers:
-                wanted[k] = wanted[k] + rest[tails[k]]
-        return namespace(state.on_hand).stack(wanted, axis=1)
+        plan = _push_plan(params, self.rest_to)
+        plans, daily = params.plans, revealed.forecast_daily
+        position = take(position_at_nodes(params, state), plans.transfer_head)
+        need = gather_sum(daily, plan.nearest) * self.cover_days - position
+        wanted = at_least(need, 0.0)
+        if plan.share is not None:
+            wanted = wanted * plan.share
+        if plan.takes_rest is None:
+            return wanted
+        left = state.on_hand - gather_sum(wanted, plans.transfers_from_node)
+        rest = at_least(left - (sum_entries(daily) * self.reserve_days)[:, None], 0.0)
+        return wanted + take(rest, plans.transfer_tail) * plan.takes_rest
 
 
-class _PushLane(NamedTuple):
-    """A transfer lane as the push rule sees it."""
+class _PushPlan(NamedTuple):
+    """What the push rule needs to know of the lanes."""
 
-    head: int
-    regions: tuple[int, ...]  # whose first choice the head is
-    share: (
-        npt.NDArray[np.float64] | None
-    )  # (P,) part of the head's need this lane brings; None: all
+    nearest: SumPlan  # regions to transfer lanes: whose first choice the lane's head is
+    share: Array | None  # (E_tr, P) part of the head's need that a lane brings; None: all
+    takes_rest: Array | None  # (E_tr, 1) part of its tail's rest that a lane takes
 
 
 @functools.lru_cache(maxsize=64)
-def _push_lanes(network: Network) -> tuple[_PushLane, ...]:
+def _push_plan(params: Params, rest_to: tuple[int, ...]) -> _PushPlan:
     """A product comes from the tails that an inbound lane or a chain of transfers reaches."""
-    first = [(node, claim.region) for node, claims in network.ranks()[0] for claim in claims]
-    lanes = list(zip(network.transfers.tail.tolist(), network.transfers.head.tolist(), strict=True))
+    network = params.network
+    tails, heads = network.transfers.tail, network.transfers.head
+    first = network.ranks()[0]
     reach = np.zeros((network.num_nodes, network.num_products))
-    for e, node in enumerate(network.inbound.head.tolist()):
-        reach[node] += network.carries[e]
-    for tail, head in lanes:
+    np.add.at(reach, network.inbound.head, network.carries)
+    for tail, head in zip(tails, heads, strict=True):
         reach[head] += reach[tail]
-    plan = []
-    for tail, head in lanes:
-        into = np.sum([reach[t] for t, h in lanes if h == head], axis=0)
-        share = reach[tail] / np.maximum(into, 1.0)
-        regions = tuple(r for node, r in first if node == head)
-        plan.append(_PushLane(head, regions, None if (share == 1.0).all() else share))
-    return tuple(plan)
+    into = np.stack([reach[tails[heads == head]].sum(axis=0) for head in heads])
+    share = reach[tails] / np.maximum(into, 1.0)
+    takes = np.isin(heads, rest_to)
+    among = np.array([takes[tails == tail].sum() for tail in tails])
+    make = array_maker(params.backend, params.dtype, params.device)
+    lanes_of = [np.flatnonzero(heads == node).tolist() for node in range(network.num_nodes)]
+    terms = []
+    for region, node in enumerate(first.node.tolist()):
+        weight = np.zeros(len(heads))
+        weight[lanes_of[node]] = 1.0
+        if weight.any():
+            terms.append(params.sum_term(make, [region] * len(heads), weight))
+    simple = _one_region_each(first.node.tolist(), heads.tolist())
+    if simple is not None:
+        terms = [params.sum_term(make, simple, np.ones(len(heads)))]
+    return _PushPlan(
+        nearest=SumPlan(tuple(terms)),
+        share=None if (share == 1.0).all() else make(share),
+        takes_rest=make((takes / np.maximum(among, 1))[:, None]) if takes.any() else None,
+    )
+
+
+def _one_region_each(nodes: list[int], heads: list[int]) -> list[int] | None:
+    """Per lane its head's only region, where every head is the first choice of exactly one."""
+    if any(nodes.count(head) != 1 for head in heads):
+        return None
+    return [nodes.index(head) for head in heads]
 
 
 RULES: dict[str, dict[str, Callable[[], Rule]]] = {

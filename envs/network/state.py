@@ -75,22 +75,23 @@ class Flows(NamedTuple):
     transferred: Array | None  # (B, E_tr, P) units taken from the tail's stock
     demand: Array  # (B, P) purchase intents, units
     sold: Array  # (B, P) units handed to customers
-    sold_by_tier: tuple[Array, ...]  # per delivery tier (B, P) units; sums to `sold`
-    sold_by_lane: tuple[Array, ...]  # per outbound lane (B, P) units; sums to `sold`
+    served: tuple[Array, ...]  # per rank of the regions' sources (B, R, P) units; sums to `sold`
+    picked: tuple[Array, ...]  # per rank (B, R) units of all products
     first_served: Array  # (B, P) units of demand served before substitution
     abandoned: Array | None  # (B, P) intents given up because the promise was slow
     out_of_stock: Array  # (B, P) intents of the first pass that met an empty shelf
     lost: Array | None  # (B, P) intents that became no sale; None where unmet demand is owed
     lost_by_cause: dict[str, Array]  # cause -> (B, P) units; sums to `lost`
     tariff: Array | None  # (B,) USD of outbound tariffs
+    min_offered_tier: int  # as in `Exogenous`: which ranks `served` refers to
     arrived: Array  # (B, N, P) units that reached a node at the end of the period
     received: Array  # (B, N, P) units put on the shelf at the end of the period
     refused_volume: Array | None  # (B, N) ft3 that a full yard turned away
+    trucks: Array | None  # (B, E_tr + E_out) trucks that ran
     dispatched: Array | None  # (B, E_out, K+3) parcels that left by truck, by bin before the shift
     dispatched_volume: Array | None  # (B, E_out, K+3) ft3 of them
     expedited: Array | None  # (B, E_out) parcels given to a common carrier
     expedited_volume: Array | None  # (B, E_out) ft3 of them
     newly_late: Array | None  # (B, E_out) parcels that missed their deadline in this period
-    trucks: Array | None  # (B, E_tr + E_out) trucks that ran
     joined: Array | None  # (B, E_out) parcels sold or from the background that joined the bins
     joined_volume: Array | None  # (B, E_out) ft3 of them

@@ -121,13 +121,19 @@ class OutboundLanes:
     distance: Values = 0.0  # (E_out,) miles
 
 
-class Claim(NamedTuple):
-    """A region's claim on a node at one rank of its list of sources."""
+class Rank(NamedTuple):
+    """One rank of the regions' lists of sources; arrays of shape (R,)."""
 
-    region: int
-    lane: int
-    tier: int
-    kept: float  # share of the region's open demand that accepts this lane's speed
+    lane: Ints  # lane asked; -1 where a region's list is shorter
+    node: Ints  # its node; 0 where there is none
+    tier: Ints  # delivery tier at which it serves
+    kept: Floats  # share of the region's open demand that accepts this lane's speed
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether two regions ask the same node at this rank."""
+        asked = self.node[self.lane >= 0]
+        return len(set(asked.tolist())) < len(asked)
 
 
 class Substitution(NamedTuple):
@@ -136,10 +142,6 @@ class Substitution(NamedTuple):
     source: Ints  # product whose customers try this one
     receiver: Ints  # product that this one's customers try
     weight: Floats  # share of the source's unmet demand that comes here
-
-
-Ranks = tuple[tuple[tuple[int, tuple[Claim, ...]], ...], ...]
-"""Per rank: the nodes asked at that rank, each with the claims upon it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -311,38 +313,29 @@ class Network:
             neighbours.append(Substitution(source, receiver, weight))
         return tuple(neighbours)
 
-    def ranks(self, min_offered_tier: int = 0) -> Ranks:
+    def ranks(self, min_offered_tier: int = 0) -> tuple[Rank, ...]:
         """The order in which regions ask nodes: by delivery tier, then tariff, then lane.
 
         A lane faster than `min_offered_tier` delivers, and is accepted, at that tier.
         """
-        return self._ranks_by_tier(min_offered_tier)
-
-    @functools.cached_property
-    def _ranks_by_tier(self) -> "functools._lru_cache_wrapper[Ranks]":
-        return functools.lru_cache(maxsize=None)(self._build_ranks)
-
-    def _build_ranks(self, min_offered_tier: int) -> Ranks:
-        lanes = self.outbound
-        tier = np.minimum(
-            np.maximum(lanes.tier, min_offered_tier), len(self.acceptance_by_tier) - 1
-        )
-        by_rank: list[dict[int, list[Claim]]] = []
-        for region in range(self.num_regions):
+        lanes, regions = self.outbound, range(self.num_regions)
+        slowest = len(self.acceptance_by_tier) - 1
+        tier = np.minimum(np.maximum(lanes.tier, min_offered_tier), slowest)
+        lists = []
+        for region in regions:
             own = np.flatnonzero(lanes.region == region)
-            order = own[np.lexsort((own, lanes.tariff[own], tier[own]))]
-            willing = 1.0
-            for rank, lane in enumerate(order.tolist()):
-                accepted = min(willing, float(self.acceptance_by_tier[tier[lane]]))
-                claim = Claim(region, lane, int(tier[lane]), accepted / willing)
-                willing = accepted
-                if rank == len(by_rank):
-                    by_rank.append({})
-                by_rank[rank].setdefault(int(lanes.node[lane]), []).append(claim)
-        return tuple(
-            tuple((node, tuple(claims)) for node, claims in sorted(rank.items()))
-            for rank in by_rank
-        )
+            lists.append(own[np.lexsort((own, lanes.tariff[own], tier[own]))].tolist())
+        willing = np.ones(self.num_regions)
+        ranks = []
+        for k in range(max(len(own) for own in lists)):
+            lane = np.array([own[k] if k < len(own) else -1 for own in lists])
+            there = lane >= 0
+            accepted = np.asarray(self.acceptance_by_tier)[np.where(there, tier[lane], 0)]
+            accepted = np.where(there, np.minimum(willing, accepted), willing)
+            node = np.where(there, lanes.node[lane], 0)
+            ranks.append(Rank(lane, node, np.where(there, tier[lane], 0), accepted / willing))
+            willing = accepted
+        return tuple(ranks)
 
     def __getstate__(self) -> dict[str, object]:
         """Leaves out caches, which cannot be pickled."""

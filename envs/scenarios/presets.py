@@ -50,7 +50,7 @@ class Retail:
     transfer_cost_per_unit: float = 0.25
     transfer_days_near: int = 1
     transfer_days_far: int = 2  # beyond 800 miles [A]
-    substitution: float = 0.35
+    substitution: float = 0.0  # the model's .35 comes with scenarios that are about it
     group_size: int = 3  # products of a subcategory [A]
     price_median: float = 30.0
     price_log_sd: float = 0.5

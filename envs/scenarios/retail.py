@@ -262,9 +262,7 @@ def _network(dims: Size, retail: Retail, layout: Layout, products: Products) -> 
 def _throughput(network: Network, rate: Floats) -> Floats:
     """Mean units per period through each node, (N, P), if first choices are always met."""
     through = np.zeros((network.num_nodes, network.num_products))
-    for node, claims in network.ranks()[0]:
-        for claim in claims:
-            through[node] += rate[claim.region]
+    np.add.at(through, network.ranks()[0].node, rate)
     for e, node in enumerate(network.inbound.head.tolist()):
         through[node] += rate.sum(axis=0) * network.carries[e]
     return through

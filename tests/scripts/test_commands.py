@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny_network
 
 from stockyard import agents
-from stockyard.scripts import evaluate, train
+from stockyard.scripts import evaluate, train, tune
 
 SUPPORT = Path(tiny_network.__file__).parent
 QUICK = [
@@ -212,3 +213,33 @@ def test_the_configuration_is_shown_without_importing_torch(name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "env:" in done.stdout
+
+
+def test_a_tuned_heuristic_is_printed_and_written(command, monkeypatch):
+    """What was found goes into the next command by hand or by program."""
+    asked = {}
+
+    def fake(name, spec, *, tapes, seed):
+        asked.update(name=name, id=spec["id"], tapes=tapes, seed=seed)
+        return SimpleNamespace(
+            parameters={"quantity": 5.5}, score=-4.2, history=[{"quantity": 5.5}], on_edge=True
+        )
+
+    monkeypatch.setattr(agents, "tune", fake, raising=False)
+    arguments = ["env=tiny", "policy=steady_five", "tapes=8", "seed=2", "output=tuned.json"]
+    code, out, err = command(tune, *arguments)
+    assert code == 0, err
+    assert asked == {
+        "name": "steady_five",
+        "id": "tiny_network:tests/Tiny-v0",
+        "tapes": 8,
+        "seed": 2,
+    }
+    assert "quantity = 5.5" in out and "edge" in out
+    assert json.loads(Path("tuned.json").read_text())["parameters"] == {"quantity": 5.5}
+
+
+def test_an_unknown_heuristic_cannot_be_tuned(command):
+    """The message lists the known ones."""
+    code, _, err = command(tune, "env=tiny", "policy=nobody")
+    assert code == 1 and "unknown heuristic 'nobody'; known: naive" in err
