@@ -75,10 +75,10 @@ def _numpy(values: Array) -> npt.NDArray[np.float64]:
 
 def _first_served(flows: Any) -> Array:
     """Demand served at once: demand less what met an empty shelf or was given up."""
-    total = flows[0].product_sum(demand) * 0.0
+    total: Array = 0.0
     for f in flows:
         missed = f.out_of_stock if f.abandoned is None else f.out_of_stock + f.abandoned
-        total = total + product_sum(f.demand) - product_sum(missed)
+        total = total + product_sum(f.demand - missed)
     return total
 
 
