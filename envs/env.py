@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from stockyard.envs.metrics import LazyFigures
 from stockyard.envs.vector_env import NetworkVectorEnv
 
 
@@ -60,6 +61,16 @@ class NetworkEnv(gym.Env[Any, Any]):
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:
     """The first row of every array in a nested mapping."""
-    return {
-        name: _row(value) if isinstance(value, dict) else value[0] for name, value in values.items()
-    }
+    row: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, LazyFigures):
+            row[name] = value.map(_first)
+        elif isinstance(value, dict):
+            row[name] = _row(value)
+        else:
+            row[name] = value[0]
+    return row
+
+
+def _first(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: value[0] for name, value in figures.items()}

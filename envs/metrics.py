@@ -1,15 +1,15 @@
 """Key figures of a step, beside the reward: what a supply chain manager would ask first."""
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stockyard.envs.network.accounting import Ledger, system_units
-from stockyard.envs.network.arrays import Array, product_sum, weighted_sum
-from stockyard.envs.network.fulfil import CAUSES
+from stockyard.envs.network.accounting import Ledger
+from stockyard.envs.network.arrays import Array, at_least, product_sum, sum_entries, weighted_sum
+from stockyard.envs.network.fulfil import CAUSES, lost_by_cause
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.receive import stored_volume
 from stockyard.envs.network.world import Stretch
 from stockyard.envs.tasks.task import View
 
@@ -20,40 +20,84 @@ CONSUMER_SURPLUS = 0.3
 """Customers' surplus as a share of what they pay; an assumption, for the surplus metrics only."""
 
 
+class LazyFigures(Mapping[str, Any]):
+    """A mapping that is computed when first read: figures that nobody reads cost nothing."""
+
+    def __init__(self, compute: Callable[[], dict[str, Any]]) -> None:
+        """Remembers how to compute the figures."""
+        self._compute: Callable[[], dict[str, Any]] | None = compute
+        self._figures: dict[str, Any] = {}
+
+    def _get(self) -> dict[str, Any]:
+        if self._compute is not None:
+            self._figures = self._compute()
+            self._compute = None
+        return self._figures
+
+    def map(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> "LazyFigures":
+        """The figures after `change`, as lazy as these."""
+        return LazyFigures(lambda: change(self._get()))
+
+    def __getitem__(self, name: str) -> Any:
+        """The figure `name`."""
+        return self._get()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in order."""
+        return iter(self._get())
+
+    def __len__(self) -> int:
+        """Number of figures."""
+        return len(self._get())
+
+    def __repr__(self) -> str:
+        """Like the dictionary."""
+        return repr(self._get())
+
+    def __reduce__(self) -> Any:
+        """Pickles as a plain dictionary."""
+        return (dict, (self._get(),))
+
+
 def summarise(
     params: Params, view: View, stretch: Stretch, ledger: Ledger
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Key figures over a step, each (B,).
 
     in_stock_rate: share of demand on product-days on which no shelf was empty. fill_rate: units
-    served of units wanted. days_of_cover: units anywhere in the network over the step's daily
-    demand. speed_share_*: share of sold units by delivery tier. abandon_rate: share of demand given
-    up because the promise was slow. lost_*: units by cause. utilisation_*: share of a capacity
-    used. late_share: parcels newly late of parcels that joined. surplus_*: USD by party.
+    served at once of units wanted. days_of_cover: units anywhere in the network over the step's
+    daily demand. speed_share_*: share of sold units by delivery tier. abandon_rate: share of demand
+    given up because the promise was slow. substitution_rate: share sold as a substitute. lost_*:
+    units by cause. utilisation_*: share of a capacity used. late_share: parcels newly late of
+    parcels that joined. surplus_*: USD by party.
     """
     flows = stretch.flows
-    demand_by_product = _sum([f.demand for f in flows])
-    demand = product_sum(demand_by_product)
-    sold = product_sum(_sum([f.sold for f in flows]))
-    wanted = _at_least(demand)
-    empty = _sum([(f.out_of_stock > 1e-9) * f.demand for f in flows]).sum(-1)
+    demand = [sum_entries(f.demand) for f in flows]
+    missed = [sum_entries(f.out_of_stock) for f in flows]
+    wanted = at_least(product_sum(_sum(demand)), 1e-9)
+    empty = product_sum(_sum([(m > 1e-9) * d for m, d in zip(missed, demand, strict=True)]))
+    abandoned: Array = 0.0
+    if flows[0].abandoned is not None:
+        slow = _sum([f.abandoned for f in flows])
+        abandoned = product_sum(sum_entries(slow)) / wanted
     figures: dict[str, Array] = {
         "in_stock_rate": 1.0 - empty / wanted,
-        "fill_rate": _first_served(flows) / wanted,
+        "fill_rate": 1.0 - product_sum(_sum(missed)) / wanted - abandoned,
     }
+    if flows[0].abandoned is not None:
+        figures["abandon_rate"] = abandoned
     if params.attribute_losses:
-        figures |= _service(params, flows, sold, wanted)
+        figures |= _service(params, flows)
         days = len(flows) * params.days_per_period
-        stock = system_units(params, view.state).sum(-1)
-        figures["days_of_cover"] = stock / _at_least(demand / days)
+        figures["days_of_cover"] = product_sum(view.state.position) / (wanted / days)
         figures |= _utilisation(params, view, stretch)
     if flows[0].newly_late is not None:
-        late = _sum([f.newly_late for f in flows if f.newly_late is not None]).sum(-1)
-        joined = _sum([f.joined for f in flows if f.joined is not None]).sum(-1)
-        figures["late_share"] = late / _at_least(joined)
+        late = product_sum(_sum([f.newly_late for f in flows if f.newly_late is not None]))
+        joined = product_sum(_sum([f.joined for f in flows if f.joined is not None]))
+        figures["late_share"] = late / at_least(joined, 1e-9)
     if "sales" in ledger:
-        figures["surplus_retailer"] = sum(
-            (v for k, v in ledger.items() if not k.startswith("seller_s")), start=sold * 0.0
+        figures["surplus_retailer"] = _sum(
+            [v for k, v in ledger.items() if k not in ("seller_sales", "seller_purchases")]
         )
         figures["surplus_customers"] = CONSUMER_SURPLUS * ledger["sales"]
     return {name: _numpy(value) for name, value in figures.items()}
@@ -63,41 +107,32 @@ def _sum(parts: list[Array]) -> Array:
     return sum(parts[1:], start=parts[0])
 
 
-def _at_least(array: Array) -> Array:
-    return np.maximum(array, 1e-9) if isinstance(array, np.ndarray) else array.clamp(min=1e-9)
-
-
 def _numpy(values: Array) -> npt.NDArray[np.float64]:
     if not isinstance(values, np.ndarray):
         values = values.detach().cpu().numpy()
     return np.asarray(values, dtype=np.float64)
 
 
-def _first_served(flows: Any) -> Array:
-    """Demand served at once: demand less what met an empty shelf or was given up."""
-    total: Array = 0.0
-    for f in flows:
-        missed = f.out_of_stock if f.abandoned is None else f.out_of_stock + f.abandoned
-        total = total + product_sum(f.demand - missed)
-    return total
-
-
-def _service(params: Params, flows: Any, sold: Array, wanted: Array) -> dict[str, Array]:
-    figures: dict[str, Array] = {}
-    by_tier: dict[int, Array] = {k: 0.0 for k in range(len(params.network.acceptance_by_tier))}
+def _service(params: Params, flows: Any) -> dict[str, Array]:
+    """Delivery speed, substitution and causes of loss."""
+    sold = product_sum(_sum([f.sold for f in flows]))
+    some = at_least(sold, 1e-9)
+    by_tier: list[Array] = [sold * 0.0 for _ in params.network.acceptance_by_tier]
     for flow in flows:
         ranks = params.ranks(flow.min_offered_tier)
         for rank, units in zip(ranks, flow.picked, strict=True):
             for region, tier in enumerate(rank.rank.tier.tolist()):
                 by_tier[tier] = by_tier[tier] + units[:, region]
-    for tier, units in by_tier.items():
-        name = SPEEDS[min(tier, len(SPEEDS) - 1)]
-        figures[f"speed_share_{name}"] = (units + sold * 0.0) / _at_least(sold)
-    if flows[0].abandoned is not None:
-        figures["abandon_rate"] = product_sum(_sum([f.abandoned for f in flows])) / wanted
-    for cause in CAUSES:
-        parts = [f.lost_by_cause[cause].sum(-1) for f in flows if cause in f.lost_by_cause]
-        figures[f"lost_{cause}"] = sum(parts, start=sold * 0.0)
+    figures: dict[str, Array] = {
+        f"speed_share_{SPEEDS[min(tier, len(SPEEDS) - 1)]}": units / some
+        for tier, units in enumerate(by_tier)
+    }
+    if flows[0].substituted is not None:
+        other = product_sum(sum_entries(_sum([f.substituted for f in flows])))
+        figures["substitution_rate"] = other / some
+    causes = [lost_by_cause(params, flow) for flow in flows]
+    for cause in CAUSES if causes[0] else ():
+        figures[f"lost_{cause}"] = product_sum(_sum([c[cause] for c in causes]))
     return figures
 
 
@@ -106,16 +141,19 @@ def _utilisation(params: Params, view: View, stretch: Stretch) -> dict[str, Arra
     figures: dict[str, Array] = {}
     known = view.tape.known(view.period)
     flows = stretch.flows
+
+    def used(volume: Array, capacity: Array) -> Array:
+        return product_sum(volume) / at_least(product_sum(capacity), 1e-9)
+
     if params.storage_is_limited:
-        stored = stored_volume(params, view.state).sum(-1)
-        figures["utilisation_storage"] = stored / _at_least(product_sum(known.storage_capacity))
+        stored = _sum([f.stored_volume for f in flows]) * (1.0 / len(flows))
+        figures["utilisation_storage"] = used(stored, known.storage_capacity)
     if params.dock_is_limited:
-        received = _sum([f.received for f in flows])
-        volume = weighted_sum(received, params.a.volume).sum(-1) / len(flows)
-        figures["utilisation_receiving"] = volume / _at_least(product_sum(known.receiving_capacity))
+        received = _sum([f.received for f in flows if f.received is not None])
+        volume = weighted_sum(received, params.a.volume) * (1.0 / len(flows))
+        figures["utilisation_receiving"] = used(volume, known.receiving_capacity)
     if params.outbound_is_limited:
-        sold = product_sum(_sum([f.sold for f in flows])) / len(flows)
+        sold = _sum([f.sold for f in flows]) * (1.0 / len(flows))
         nodes = sorted(set(params.network.outbound.node.tolist()))
-        room = known.outbound_capacity[:, nodes].sum(-1)
-        figures["utilisation_outbound"] = sold / _at_least(room)
+        figures["utilisation_outbound"] = used(sold, known.outbound_capacity[:, nodes])
     return figures

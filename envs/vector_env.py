@@ -9,7 +9,7 @@ from gymnasium import Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from stockyard.envs.metrics import summarise
+from stockyard.envs.metrics import LazyFigures, summarise
 from stockyard.envs.network.arrays import Array
 from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.params import Backend, array_maker
@@ -269,7 +269,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         truncated = np.full(self.num_envs, self._is_done)
         info: dict[str, Any] = {
             "ledger": own,
-            "metrics": summarise(params, after, stretch, ledger),
+            "metrics": LazyFigures(lambda: summarise(params, after, stretch, ledger)),
             "clip_fraction": _clip_fraction(decoded, stretch.flows[0].ordered),
         }
         if self.render_mode is not None:
@@ -294,7 +294,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self._frames.append(
             {
                 "on_hand": _numpy(view.state.on_hand)[0],
-                "demand": sum(_numpy(f.demand)[0] for f in flows),
+                "demand": sum(_numpy(f.demand)[0].sum(axis=0) for f in flows),
                 "sold": sum(_numpy(f.sold)[0] for f in flows),
             }
         )

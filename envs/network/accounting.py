@@ -10,7 +10,6 @@ from stockyard.envs.network.arrays import (
     weighted_sum,
 )
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.receive import stored_volume
 from stockyard.envs.network.state import Exogenous, Flows, State
 
 Ledger = dict[str, Array]
@@ -41,8 +40,9 @@ def cash_flows(params: Params, end: State, flows: Flows, exogenous: Exogenous) -
 
 
 def _total(array: Array) -> Array:
-    """Sum over all axes but the first."""
-    return array.reshape((array.shape[0], -1)).sum(-1)
+    """Sum over all axes but the first, products first, so that a row sums alike in any batch."""
+    sums = product_sum(array)
+    return sums if sums.ndim == 1 else product_sum(sums)
 
 
 def _sales(params: Params, flows: Flows, ledger: Ledger) -> None:
@@ -59,7 +59,7 @@ def _sales(params: Params, flows: Flows, ledger: Ledger) -> None:
     if flows.tariff is not None:
         ledger["tariff"] = -flows.tariff
     if economics.goodwill_per_lost_unit and flows.lost is not None:
-        ledger["goodwill"] = -product_sum(flows.lost) * economics.goodwill_per_lost_unit
+        ledger["goodwill"] = -_total(flows.lost) * economics.goodwill_per_lost_unit
 
 
 def _orders(params: Params, flows: Flows, ledger: Ledger) -> None:
@@ -76,7 +76,7 @@ def _orders(params: Params, flows: Flows, ledger: Ledger) -> None:
 
 
 def _movement(params: Params, flows: Flows, ledger: Ledger) -> None:
-    if params.economics.receive_per_unit:
+    if params.economics.receive_per_unit and flows.received is not None:
         ledger["receiving"] = -_total(flows.received) * params.economics.receive_per_unit
     if flows.transferred is not None and params.network.transfers.cost_per_unit.any():
         ledger["transfer"] = -weighted_sum(product_sum(flows.transferred), params.a.transfer_cost)
@@ -101,23 +101,22 @@ def _freight(params: Params, end: State, flows: Flows, ledger: Ledger) -> None:
 
 def _space(params: Params, end: State, flows: Flows, exogenous: Exogenous, ledger: Ledger) -> None:
     economics, days = params.economics, params.days_per_period
-    if economics.storage_rent_per_ft3_day or params.storage_is_limited:
-        stored = stored_volume(params, end)
+    stored = flows.stored_volume
+    if stored is not None:
         rent = product_sum(stored) * (economics.storage_rent_per_ft3_day * days)
         if exogenous.revealed.storage_rent is not None:
             rent = rent * exogenous.revealed.storage_rent[:, 0]
         ledger["storage"] = -rent
         over = stored - exogenous.revealed.storage_capacity if params.storage_is_limited else None
         if over is not None and bool((over > 0.0).any()):
-            over = at_least(over, 0.0)
-            ledger["overflow"] = -product_sum(over) * (economics.overflow_rent_per_ft3_day * days)
-    if end.yard is not None and economics.yard_rent_per_ft3_day:
-        yard = product_sum(weighted_sum(end.yard, params.a.volume))
-        ledger["yard"] = -yard * (economics.yard_rent_per_ft3_day * days)
+            daily = economics.overflow_rent_per_ft3_day * days
+            ledger["overflow"] = -product_sum(at_least(over, 0.0)) * daily
+    if flows.yard_volume is not None and economics.yard_rent_per_ft3_day:
+        ledger["yard"] = -product_sum(flows.yard_volume) * (economics.yard_rent_per_ft3_day * days)
     if flows.refused_volume is not None:
         ledger["refusal"] = -product_sum(flows.refused_volume) * economics.yard_refusal_per_ft3
     if economics.capital_rate_per_year:
-        cost = weighted_sum(system_units(params, end), params.a.own_cost)
+        cost = weighted_sum(end.position, params.a.own_cost)
         ledger["capital"] = -cost * (economics.capital_rate_per_year / 365.0 * days)
 
 
@@ -147,17 +146,6 @@ def _is_charged(rate: object) -> bool:
     return bool(np.any(np.asarray(rate)))
 
 
-def system_units(params: Params, state: State) -> Array:
-    """Units anywhere in the network or on the way to it, (B, P): the inventory position."""
-    units = sum_entries(state.on_hand) + sum_entries(state.on_order)
-    for slot in state.transfers:
-        units = units + sum_entries(slot)
-    for held in (state.yard, state.staged):
-        if held is not None:
-            units = units + sum_entries(held)
-    return units
-
-
 def stock_value(params: Params, state: State, cover: Array) -> Array:
     """What the retailer's stock is worth, (B,) USD.
 
@@ -174,16 +162,16 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
         (B,) USD; differences of it are the account `inventory_value`.
     """
     economics = params.economics
-    book = sum_entries(state.on_hand * params.a.book_on_hand)
-    book = book + sum_entries(state.on_order) * params.a.unit_cost
+    # All units at cost, plus the handling of those that have arrived.
+    book = state.position * params.a.unit_cost + sum_entries(state.on_hand * params.a.handling_node)
     for slot in state.transfers:
-        book = book + sum_entries(slot * params.a.book_transfer)
+        book = book + sum_entries(slot * params.a.handling_transfer)
     if state.yard is not None:
-        book = book + sum_entries(state.yard * params.a.book_yard)
+        book = book + sum_entries(state.yard * params.a.handling_yard)
     if state.staged is not None:
         tail = params.network.transfers.tail
-        book = book + sum_entries(state.staged * params.a.book_on_hand[tail])
-    share = fill_share(cover, system_units(params, state))
+        book = book + sum_entries(state.staged * params.a.handling_node[tail])
+    share = fill_share(cover, state.position)
     share = economics.salvage_fraction + (1.0 - economics.salvage_fraction) * share
     value = weighted_sum(book * params.a.own, share)
     if state.parcels is not None:

@@ -61,5 +61,6 @@ def step(
         *gone,
         joined,
         joined_volume,
+        end,
     )
     return state, flows, cash_flows(params, end, flows, exogenous)

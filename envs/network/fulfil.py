@@ -16,7 +16,7 @@ from stockyard.envs.network.arrays import (
 )
 from stockyard.envs.network.params import Params, RankPlan
 from stockyard.envs.network.place import ration
-from stockyard.envs.network.state import Exogenous, State
+from stockyard.envs.network.state import Exogenous, Flows, State
 
 CAUSES = ("not_bought", "in_transit", "wrong_node", "outbound", "slow_promise")
 """Why a unit was lost, asked in the order slow_promise, outbound, wrong_node, in_transit; what
@@ -30,11 +30,11 @@ class Sales(NamedTuple):
     sold: Array
     served: tuple[Array, ...]
     picked: tuple[Array, ...]
-    first_served: Array
+    substituted: Array | None
     abandoned: Array | None
     out_of_stock: Array
     lost: Array | None
-    lost_by_cause: dict[str, Array]
+    room: Array | None
     tariff: Array | None
 
 
@@ -76,30 +76,27 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
     last = first
     if params.substitutions and state.backlog is None:
         unserved, last = _substitute(params, ranks, first, unserved)
-    sold = sum_entries(_total(last.served))
-    lost, causes, backlog = None, {}, None
-    if state.backlog is None:
-        out_of_stock = sum_entries(first.open)
-        lost = sum_entries(unserved)
-        if params.attribute_losses:
-            slow_units = None if slow is None else sum_entries(slow)
-            causes = _attribute(params, state, last, lost, slow_units, out_of_stock)
-    else:
-        backlog = unserved
-        out_of_stock = sum_entries(namespace(demand).minimum(first.open, demand))
+    total = _total(last.served)
+    sold = sum_entries(total)
+    owed = state.backlog is not None
     sales = Sales(
-        demand=sum_entries(demand),
+        demand=demand,
         sold=sold,
         served=last.served,
         picked=last.picked,
-        first_served=sold if last is first else sum_entries(_total(first.served)),
-        abandoned=None if slow is None else sum_entries(slow),
-        out_of_stock=out_of_stock,
-        lost=lost,
-        lost_by_cause=causes,
+        substituted=None if last is first else total - _total(first.served),
+        abandoned=slow,
+        out_of_stock=namespace(demand).minimum(first.open, demand) if owed else first.open,
+        lost=None if owed else unserved,
+        room=last.room,
         tariff=_tariff(ranks, last.picked),
     )
-    return state._replace(on_hand=last.stock, backlog=backlog), sales
+    state = state._replace(
+        on_hand=last.stock,
+        backlog=unserved if owed else None,
+        position=state.position - sold,
+    )
+    return state, sales
 
 
 def _total(parts: tuple[Array, ...]) -> Array:
@@ -193,39 +190,39 @@ def _tariff(ranks: tuple[RankPlan, ...], picked: tuple[Array, ...]) -> Array | N
     return cost
 
 
-def _attribute(
-    params: Params,
-    state: State,
-    last: _Round,
-    lost: Array,
-    abandoned: Array | None,
-    out_of_stock: Array,
-) -> dict[str, Array]:
-    """Splits lost units by cause; the parts sum to `lost`."""
-    xp = namespace(lost)
-    causes: dict[str, Array] = {}
+def lost_by_cause(params: Params, flows: Flows) -> dict[str, Array]:
+    """Why units were lost in a period: cause -> (B, P) units; the parts sum to the lost units.
+
+    Args:
+        params: the network.
+        flows: what moved in the period.
+
+    Returns:
+        All of `CAUSES`; empty where unmet demand is owed.
+    """
+    if flows.lost is None:
+        return {}
+    xp = namespace(flows.lost)
+    lost = sum_entries(flows.lost)
+    causes = dict.fromkeys(CAUSES, lost * 0.0)
     rest = lost
-    if abandoned is not None:
-        causes["slow_promise"] = lost * fill_share(abandoned, out_of_stock + abandoned)
+    if flows.abandoned is not None:
+        slow = sum_entries(flows.abandoned)
+        pool = sum_entries(flows.out_of_stock) + slow
+        causes["slow_promise"] = lost * fill_share(slow, pool)
         rest = lost - causes["slow_promise"]
+    end = flows.end
     sources = sorted(set(params.network.outbound.node.tolist()))
-    left = {node: last.stock[:, node] for node in range(params.network.num_nodes)}
-    if last.room is not None and bool((last.room[:, sources] <= 1e-9).any()):
-        blocked = _total(tuple(left[k] * (last.room[:, k : k + 1] <= 1e-9) for k in sources))
-        causes["outbound"] = xp.minimum(rest, blocked)
+    stock = take(end.on_hand, params.index(sources))
+    if flows.room is not None:
+        full = take(flows.room, params.index(sources)) <= 1e-9
+        causes["outbound"] = xp.minimum(rest, sum_entries(stock * full[:, :, None]))
         rest = rest - causes["outbound"]
+    reachable = sum_entries(stock)
     if len(sources) > 1:
-        causes["wrong_node"] = xp.minimum(rest, _total(tuple(left[k] for k in sources)))
+        causes["wrong_node"] = xp.minimum(rest, reachable)
         rest = rest - causes["wrong_node"]
-    on_way = sum_entries(state.on_order)
-    for slot in state.transfers:
-        on_way = on_way + sum_entries(slot)
-    for held in (state.yard, state.staged):
-        if held is not None:
-            on_way = on_way + sum_entries(held)
-    for node in left:
-        if node not in sources:
-            on_way = on_way + left[node]
-    causes["in_transit"] = xp.minimum(rest, on_way)
+    elsewhere = at_least(end.position - reachable, 0.0)
+    causes["in_transit"] = xp.minimum(rest, elsewhere)
     causes["not_bought"] = rest - causes["in_transit"]
     return causes

@@ -85,6 +85,7 @@ class Params:
         truck_volume = np.concatenate(
             (network.transfers.truck_volume, network.outbound.truck_volume)
         )
+        every_product = np.ones(network.num_products)
         derived = {
             "volume": products.volume,
             "unit_cost": products.unit_cost,
@@ -112,15 +113,14 @@ class Params:
                 economics.cost_per_truck,
                 (len(network.transfers.tail) + len(network.outbound.node),),
             ),
-            "handling_node": handling_node[:, None],
-            "handling_yard": handling_yard[:, None],
-            "handling_transfer": handling_transfer[:, None],
-            "book_on_hand": products.unit_cost + handling_node[:, None],
-            "book_yard": products.unit_cost + handling_yard[:, None],
-            "book_transfer": products.unit_cost + handling_transfer[:, None],
+            "handling_node": handling_node[:, None] * every_product,
+            "handling_yard": handling_yard[:, None] * every_product,
+            "handling_transfer": handling_transfer[:, None] * every_product,
         }
         object.__setattr__(self, "a", Arrays(**{k: make(v) for k, v in derived.items()}))
         object.__setattr__(self, "days_per_period", days)
+        rented = bool(economics.storage_rent_per_ft3_day)
+        object.__setattr__(self, "counts_volume", rented or self.storage_is_limited)
         fed = set(network.transfers.head.tolist()) & set(network.inbound.head.tolist())
         object.__setattr__(self, "feeds_twice", bool(fed))
         object.__setattr__(self, "has_third_party", bool(third_party.any()))
@@ -132,6 +132,7 @@ class Params:
     a: "Arrays" = dataclasses.field(init=False, repr=False)
     days_per_period: float = dataclasses.field(init=False)
     has_third_party: bool = dataclasses.field(init=False)
+    counts_volume: bool = dataclasses.field(init=False)  # shelf space is limited or costs rent
     feeds_twice: bool = dataclasses.field(init=False)  # suppliers and transfers reach some node
     substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
     plans: "Plans" = dataclasses.field(init=False, repr=False)
@@ -144,6 +145,12 @@ class Params:
         import torch
 
         return torch.as_tensor(np.array(values, dtype=np.int64), device=self.device)
+
+    def _mask(self, make: Any, selected: Any) -> Array | None:
+        """(E, P) 1 for the selected entries; None where all are."""
+        if selected.all():
+            return None
+        return make(selected[:, None] * np.ones(self.network.num_products))
 
     def sum_term(self, make: Any, index: Any, weight: Any) -> SumTerm:
         """One term of a sum plan; `weight` (G,), all ones left out."""
@@ -176,6 +183,13 @@ class Params:
             transfers_to_node=self._sum_plan(make, transfers, n),
             transfers_from_node=self._sum_plan(make, network.transfers.tail, n),
             arrivals_to_node=self._sum_plan(make, np.concatenate((inbound, transfers)), n),
+            from_tail_order=self.index(
+                np.argsort(np.argsort(network.transfers.tail, kind="stable"))
+            ),
+            transit_masks=tuple(
+                (k, self._mask(make, network.transfers.transit == k))
+                for k in sorted(set(network.transfers.transit.tolist()))
+            ),
             inbound_head=self.index(inbound),
             transfer_head=self.index(transfers),
             transfer_tail=self.index(network.transfers.tail),
@@ -240,12 +254,9 @@ class Arrays:
     has_trucks: Array  # (E_tr + E_out,) 1 where the lane needs trucks
     truck_volume: Array  # (E_tr + E_out,) ft3 a truck holds; 0 where the lane needs none
     truck_cost: Array  # (E_tr + E_out,) USD
-    handling_node: Array  # (N, 1) USD per unit paid so far
-    handling_yard: Array  # (N, 1)
-    handling_transfer: Array  # (E_tr, 1)
-    book_on_hand: Array  # (N, P) USD: cost plus handling
-    book_yard: Array  # (N, P)
-    book_transfer: Array  # (E_tr, P)
+    handling_node: Array  # (N, P) USD per unit paid so far
+    handling_yard: Array  # (N, P)
+    handling_transfer: Array  # (E_tr, P)
 
 
 class Plans(NamedTuple):
@@ -255,6 +266,8 @@ class Plans(NamedTuple):
     transfers_to_node: SumPlan
     transfers_from_node: SumPlan
     arrivals_to_node: SumPlan  # inbound lanes first, then transfer lanes
+    from_tail_order: Any  # (E_tr,) index that undoes a stable sort of the lanes by tail
+    transit_masks: tuple[tuple[int, Array | None], ...]  # (periods, lanes (E_tr, P)); None: all
     inbound_head: Any  # (E_in,) index
     transfer_head: Any  # (E_tr,) index
     transfer_tail: Any  # (E_tr,) index

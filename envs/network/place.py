@@ -1,12 +1,12 @@
 """Phase P4: transfers between nodes, cut to what the tail has and the head can hold."""
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from stockyard.envs.network.arrays import (
     Array,
-    as_like,
     at_least,
     fill_share,
     floor_straight_through,
@@ -29,7 +29,8 @@ def position_at_nodes(params: Params, state: State) -> Array:
     plans = params.plans
     units = state.on_hand if state.yard is None else state.on_hand + state.yard
     if params.feeds_twice:
-        units = units + gather_sum(state.on_order, plans.inbound_to_node)
+        for slot in state.inbound:
+            units = units + gather_sum(slot, plans.inbound_to_node)
     under_way = state.staged
     for slot in state.transfers:
         under_way = slot if under_way is None else under_way + slot
@@ -81,7 +82,8 @@ def move(
     return state._replace(transfers=transit), moved, landed
 
 
-def _by_tail(params: Params) -> list[tuple[int, Any]]:
+@functools.lru_cache(maxsize=64)
+def _by_tail(params: Params) -> tuple[tuple[int, Any], ...]:
     """Tails and the lanes that leave them, a slice where these are neighbours."""
     tails = params.network.transfers.tail
     pairs: list[tuple[int, Any]] = []
@@ -89,26 +91,25 @@ def _by_tail(params: Params) -> list[tuple[int, Any]]:
         lanes = np.flatnonzero(tails == tail)
         together = lanes[-1] - lanes[0] == len(lanes) - 1
         pairs.append((tail, slice(lanes[0], lanes[-1] + 1) if together else params.index(lanes)))
-    return pairs
+    return tuple(pairs)
 
 
 def _within_tail_stock(params: Params, state: State, wanted: Array) -> Array:
     """Rations each tail's stock among its lanes; (B, E_tr, P), never more than there is."""
     xp = namespace(wanted)
-    if params.whole_units:
-        units = [wanted[:, lane] for lane in range(wanted.shape[1])]
-        tails = params.network.transfers.tail.tolist()
-        for tail in set(tails):
-            leaving = [lane for lane, node in enumerate(tails) if node == tail]
-            shares = ration([units[lane] for lane in leaving], state.on_hand[:, tail], True)
-            for lane, granted in zip(leaving, shares, strict=True):
-                units[lane] = granted
-        return xp.stack(units, axis=1)
-    tails = params.plans.transfer_tail
-    if wanted.shape[1] == 1:  # no sharing: all the stock may go, without a rounding error
-        return xp.minimum(wanted, take(state.on_hand, tails))
-    total = gather_sum(wanted, params.plans.transfers_from_node)
-    return wanted * take(fill_share(state.on_hand, total), tails)
+    parts: list[Array] = []
+    for tail, lanes in _by_tail(params):
+        claims, stock = wanted[:, lanes], state.on_hand[:, tail]
+        if claims.shape[1] == 1:  # no sharing: all the stock may go, without a rounding error
+            parts.append(xp.minimum(claims, stock[:, None]))
+        elif params.whole_units:
+            shares = ration([claims[:, k] for k in range(claims.shape[1])], stock, True)
+            parts.append(xp.stack(shares, axis=1))
+        else:
+            parts.append(claims * fill_share(stock, sum_entries(claims))[:, None])
+    if len(parts) == 1:
+        return parts[0]
+    return take(xp.concat(parts, axis=1), params.plans.from_tail_order)
 
 
 def ration(claims: list[Array], stock: Array, whole_units: bool) -> list[Array]:
@@ -151,19 +152,14 @@ def depart(
     params: Params, transfers: tuple[Array, ...], units: Array
 ) -> tuple[tuple[Array, ...], Array | None]:
     """Puts `units` (B, E_tr, P) under way; returns the pipeline and what lands at once."""
-    xp = namespace(units)
-    transit = params.network.transfers.transit
-    empty = xp.zeros_like(units)
-    slots = [*transfers, *[empty] * (int(transit.max()) - len(transfers))]
+    slots: list[Array | None] = [*transfers]
     landed = None
-    times = sorted(set(transit.tolist()))
-    for k in times:
-        if len(times) == 1:
-            part = units
-        else:
-            part = units * as_like((transit == k)[:, None], units)
+    for k, mask in params.plans.transit_masks:
+        part = units if mask is None else units * mask
         if k == 0:
             landed = part
-        else:
-            slots[k - 1] = slots[k - 1] + part
-    return tuple(slots), landed
+            continue
+        slots += [None] * (k - len(slots))
+        had = slots[k - 1]
+        slots[k - 1] = part if had is None else had + part
+    return tuple(units * 0.0 if slot is None else slot for slot in slots), landed

@@ -19,8 +19,10 @@ from stockyard.envs.network.state import Exogenous, State
 class Receipts(NamedTuple):
     """What arrived and what was put on the shelf."""
 
-    arrived: Array  # (B, N, P) units that reached the node
-    received: Array  # (B, N, P) units that reached the shelf
+    arrived: Array | None  # (B, N, P) units that reached the node
+    received: Array | None  # (B, N, P) units that reached the shelf
+    stored_volume: Array | None  # (B, N) ft3 on the shelf and staged before
+    yard_volume: Array | None  # (B, N) ft3 in the yard before
     refused_volume: Array | None  # (B, N) ft3 turned away by a full yard, tried again next period
 
 
@@ -46,31 +48,26 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
     """
     due, inbound = (state.inbound[0], state.inbound[1:]) if state.inbound else (None, ())
     moving, transfers = (state.transfers[0], state.transfers[1:]) if state.transfers else (None, ())
-    xp = namespace(state.on_hand)
-    on_order = state.on_order if due is None else state.on_order - due
     arrived = _by_node(params, due, moving)
-    if not params.has_docks or state.yard is None:
-        received = xp.zeros_like(state.on_hand) if arrived is None else arrived
+    stored = stored_volume(params, state) if params.counts_volume else None
+    if state.yard is None:
         on_hand = state.on_hand if arrived is None else state.on_hand + arrived
-        state = state._replace(
-            on_hand=on_hand, inbound=inbound, transfers=transfers, on_order=on_order
-        )
-        return state, Receipts(received, received, None)
-    refused_volume = None
-    if arrived is None:
-        arrived = xp.zeros_like(state.on_hand)
-    elif params.yard_is_limited:
-        volume = weighted_sum(arrived, params.a.volume)
-        room = exogenous.revealed.yard_capacity - weighted_sum(state.yard, params.a.volume)
-        if bool((volume > room).any()):  # a share of one would change nothing
-            share = fill_share(room, volume)
-            refused_volume = volume * (1.0 - share)
-            inbound, transfers, on_order = _turn_away(
-                params, (inbound, transfers, on_order), due, moving, share
-            )
-            arrived = arrived * share[:, :, None]
-    yard = state.yard + arrived
-    share = fill_share(_dock_room(params, state, exogenous), weighted_sum(yard, params.a.volume))
+        state = state._replace(on_hand=on_hand, inbound=inbound, transfers=transfers)
+        return state, Receipts(arrived, arrived, stored, None, None)
+    waiting = weighted_sum(state.yard, params.a.volume)
+    volume, refused, yard = waiting, None, state.yard
+    if arrived is not None:
+        coming = weighted_sum(arrived, params.a.volume)
+        if params.yard_is_limited:
+            room = exogenous.revealed.yard_capacity - waiting
+            if bool((coming > room).any()):  # a share of one would change nothing
+                share = fill_share(room, coming)
+                refused = coming * (1.0 - share)
+                inbound, transfers = _turn_away(params, inbound, transfers, due, moving, share)
+                arrived = arrived * share[:, :, None]
+                coming = coming * share
+        volume, yard = waiting + coming, yard + arrived
+    share = fill_share(_dock_room(params, stored, exogenous, volume), volume)
     received = yard * share[:, :, None]
     if params.whole_units:
         received = floor_straight_through(received)
@@ -79,9 +76,8 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
         yard=yard - received,
         inbound=inbound,
         transfers=transfers,
-        on_order=on_order,
     )
-    return state, Receipts(arrived, received, refused_volume)
+    return state, Receipts(arrived, received, stored, waiting, refused)
 
 
 def stored_volume(params: Params, state: State) -> Array:
@@ -93,18 +89,14 @@ def stored_volume(params: Params, state: State) -> Array:
     return volume + gather_sum(staged, params.plans.transfers_from_node)
 
 
-def _dock_room(params: Params, state: State, exogenous: Exogenous) -> Array:
+def _dock_room(params: Params, stored: Array | None, exogenous: Exogenous, like: Array) -> Array:
+    """Volume that can be received, (B, N) ft3: the tighter of dock and free space."""
     revealed = exogenous.revealed
-    xp = namespace(state.on_hand)
-    room = None
-    if params.storage_is_limited:
-        room = revealed.storage_capacity - stored_volume(params, state)
-    if params.dock_is_limited:
-        dock = revealed.receiving_capacity
-        room = dock if room is None else xp.minimum(room, dock)
-    if room is None:  # only the yard is limited: everything in it is received
-        return weighted_sum(state.on_hand, params.a.volume) * 0.0 + UNLIMITED
-    return room
+    dock = revealed.receiving_capacity if params.dock_is_limited else None
+    if not params.storage_is_limited or stored is None:
+        return like * 0.0 + UNLIMITED if dock is None else dock
+    space = revealed.storage_capacity - stored
+    return space if dock is None else namespace(space).minimum(space, dock)
 
 
 def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> Array | None:
@@ -122,19 +114,18 @@ def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> 
 
 def _turn_away(
     params: Params,
-    pipelines: tuple[tuple[Array, ...], tuple[Array, ...], Array],
+    inbound: tuple[Array, ...],
+    transfers: tuple[Array, ...],
     due: Array | None,
     moving: Array | None,
     share: Array,
-) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Puts what a full yard refused back into the pipelines, due again next period."""
-    inbound, transfers, on_order = pipelines
     refused = 1.0 - share
     if due is not None:
         back = due * take(refused, params.plans.inbound_head)[:, :, None]
         inbound = (inbound[0] + back, *inbound[1:]) if inbound else (back,)
-        on_order = on_order + back
     if moving is not None:
         back = moving * take(refused, params.plans.transfer_head)[:, :, None]
         transfers = (transfers[0] + back, *transfers[1:]) if transfers else (back,)
-    return inbound, transfers, on_order
+    return inbound, transfers

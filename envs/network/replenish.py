@@ -69,10 +69,8 @@ def place_orders(
         inbound, landed, shipped = _send_in_parts(
             params, state.inbound, orders, exogenous.shipments
         )
-    on_order = state.on_order + shipped
-    if landed is not None:
-        on_order = on_order - landed
-    return state._replace(inbound=inbound, on_order=on_order), Ordered(orders, shipped, landed)
+    position = state.position + sum_entries(shipped)
+    return state._replace(inbound=inbound, position=position), Ordered(orders, shipped, landed)
 
 
 def _within_supplier_capacity(params: Params, orders: Array, capacity: Array) -> Array:

@@ -23,7 +23,8 @@ def owner_volume(params: Params, state: State) -> Array:
     xp = namespace(state.on_hand)
     network, plans = params.network, params.plans
     position = state.on_hand if state.yard is None else state.on_hand + state.yard
-    position = position + gather_sum(state.on_order, plans.inbound_to_node)
+    for slot in state.inbound:
+        position = position + gather_sum(slot, plans.inbound_to_node)
     for slot in state.transfers:
         position = position + gather_sum(slot, plans.transfers_to_node)
     if state.staged is not None:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from stockyard.envs.network.accounting import system_units
 from stockyard.envs.network.arrays import (
     Array,
     SumPlan,
@@ -68,7 +67,7 @@ class CoverOrder:
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
         """Returns orders (B, E_in, P), all on the first lane that carries a product."""
-        need = self.level(params, state, revealed) - system_units(params, state)
+        need = self.level(params, state, revealed) - state.position
         return on_first_lane(params, at_least(need, 0.0))
 
 
@@ -84,7 +83,7 @@ class BaseStock:
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
         """Returns orders (B, E_in, P)."""
-        position = system_units(params, state)
+        position = state.position
         if state.backlog is not None:
             position = position - state.backlog.sum(1)
         need = self.level(params, state, revealed) - position

@@ -17,12 +17,12 @@ class State(NamedTuple):
         Array | None
     )  # (B, N, P) units arrived but not received, >= 0; None if docks are unlimited
     inbound: tuple[Array, ...]  # of (B, E_in, P) units from suppliers; [k] arrives in k + 1 periods
-    on_order: Array  # (B, E_in, P) units: the sum of `inbound`, carried to spare summing it daily
     staged: Array | None  # (B, E_tr, P) units waiting at the tail for a truck; None without trucks
     transfers: tuple[Array, ...]  # of (B, E_tr, P) units under way; [k] arrives in k + 1 periods
     backlog: Array | None  # (B, R, P) units owed to customers; None where sales are lost
     parcels: Array | None  # (B, E_out, K+3) parcels: late, slack 0..K, no deadline; None: no trucks
     parcel_volume: Array | None  # (B, E_out, K+3) ft3 of `parcels`
+    position: Array  # (B, P) units on hand, in yards, staged and under way: carried, not summed
 
 
 class Decisions(NamedTuple):
@@ -73,19 +73,21 @@ class Flows(NamedTuple):
     ordered: Array | None  # (B, E_in, P) units ordered after projection
     shipped: Array | None  # (B, E_in, P) units that suppliers will deliver of it
     transferred: Array | None  # (B, E_tr, P) units taken from the tail's stock
-    demand: Array  # (B, P) purchase intents, units
+    demand: Array  # (B, R, P) purchase intents, units
     sold: Array  # (B, P) units handed to customers
     served: tuple[Array, ...]  # per rank of the regions' sources (B, R, P) units; sums to `sold`
     picked: tuple[Array, ...]  # per rank (B, R) units of all products
-    first_served: Array  # (B, P) units of demand served before substitution
-    abandoned: Array | None  # (B, P) intents given up because the promise was slow
-    out_of_stock: Array  # (B, P) intents of the first pass that met an empty shelf
-    lost: Array | None  # (B, P) intents that became no sale; None where unmet demand is owed
-    lost_by_cause: dict[str, Array]  # cause -> (B, P) units; sums to `lost`
+    substituted: Array | None  # (B, R, P) units of `served` sold as a substitute; None: none
+    abandoned: Array | None  # (B, R, P) intents given up because the promise was slow
+    out_of_stock: Array  # (B, R, P) intents of the first pass that met an empty shelf
+    lost: Array | None  # (B, R, P) intents that became no sale; None where unmet demand is owed
+    room: Array | None  # (B, N) units that could still have been picked; None: no limit
     tariff: Array | None  # (B,) USD of outbound tariffs
     min_offered_tier: int  # as in `Exogenous`: which ranks `served` refers to
-    arrived: Array  # (B, N, P) units that reached a node at the end of the period
-    received: Array  # (B, N, P) units put on the shelf at the end of the period
+    arrived: Array | None  # (B, N, P) units that reached a node at the end of the period
+    received: Array | None  # (B, N, P) units put on the shelf at the end of the period
+    stored_volume: Array | None  # (B, N) ft3 on the shelf and staged before receiving
+    yard_volume: Array | None  # (B, N) ft3 in the yard before arrivals
     refused_volume: Array | None  # (B, N) ft3 that a full yard turned away
     trucks: Array | None  # (B, E_tr + E_out) trucks that ran
     dispatched: Array | None  # (B, E_out, K+3) parcels that left by truck, by bin before the shift
@@ -95,3 +97,4 @@ class Flows(NamedTuple):
     newly_late: Array | None  # (B, E_out) parcels that missed their deadline in this period
     joined: Array | None  # (B, E_out) parcels sold or from the background that joined the bins
     joined_volume: Array | None  # (B, E_out) ft3 of them
+    end: State  # after fulfilment and dispatch, before pipelines advance: what costs fall on

@@ -88,7 +88,6 @@ class World:
             on_hand=everywhere(self.opening.on_hand),
             yard=everywhere(np.zeros((network.num_nodes, p))) if params.has_docks else None,
             inbound=inbound,
-            on_order=everywhere(sum(self.opening.inbound, start=empty)),
             staged=everywhere(np.zeros((len(network.transfers.tail), p)))
             if network.has_transfer_trucks
             else None,
@@ -96,6 +95,10 @@ class World:
             backlog=everywhere(np.zeros((network.num_regions, p))) if params.is_backorder else None,
             parcels=parcels if network.has_parcels else None,
             parcel_volume=parcels if network.has_parcels else None,
+            position=everywhere(
+                self.opening.on_hand.sum(axis=0)
+                + sum(self.opening.inbound, start=empty).sum(axis=0)
+            ),
         )
 
 

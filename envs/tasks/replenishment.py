@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-from stockyard.envs.network.accounting import system_units
-from stockyard.envs.network.arrays import Array, as_like, at_least, at_most, namespace
+from stockyard.envs.network.arrays import Array, as_like, at_least, at_most, namespace, sum_entries
 from stockyard.envs.network.forecast import HORIZONS_DAYS, QUANTILES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import on_first_lane
@@ -170,9 +169,12 @@ class Replenishment:
             return memory._replace(quoted=quoted)
         nothing = flows[0].sold * 0.0
         sales = sum((f.sold for f in flows[1:]), start=flows[0].sold)
-        short = sum(((f.out_of_stock > 1e-9) * 1.0 for f in flows), start=nothing)
+        short = sum(((sum_entries(f.out_of_stock) > 1e-9) * 1.0 for f in flows), start=nothing)
         heads = sorted(set(self.world.network.inbound.head.tolist()))
-        received = sum((f.received[:, node] for f in flows for node in heads), start=nothing)
+        received = sum(
+            (f.received[:, node] for f in flows if f.received is not None for node in heads),
+            start=nothing,
+        )
         return Memory(
             (sales, *memory.sales[:-1]),
             (1.0 - short / len(flows), *memory.in_stock[:-1]),
@@ -223,7 +225,7 @@ class Replenishment:
         """Builds every field; products first, as people read it."""
         state, memory = view.state, view.memory
         xp = namespace(state.on_hand)
-        position = system_units(params, state)
+        position = state.position
         fields: dict[str, Array] = {"on_hand": state.on_hand.swapaxes(1, 2)}
         if state.backlog is not None:
             owed = state.backlog.sum(1)
@@ -254,15 +256,16 @@ class Replenishment:
         )
         moving = like * 0.0
         for slot in state.transfers:
-            moving = moving + slot.sum(1)
+            moving = moving + sum_entries(slot)
         yard = state.on_hand * 0.0 if state.yard is None else state.yard
+        on_order = at_least(state.position - moving - sum_entries(state.on_hand + yard), 0.0)
         ones = like * 0.0 + 1.0
         products = params.network.products
         day = view.period / h
         angle = 2.0 * np.pi * day / 365.0
         season = np.array([[np.sin(angle), np.cos(angle)]])
         return {
-            "on_order": state.on_order.sum(1),
+            "on_order": on_order,
             "in_transfer": moving,
             "yard": yard.swapaxes(1, 2),
             "sales_history": xp.stack(memory.sales, axis=2),
@@ -331,7 +334,7 @@ class Replenishment:
             )
         outside = _mean((action < -1.0) | (action > 1.0), action)
         action = at_most(at_least(action, -1.0), 1.0)
-        position = system_units(params, view.state)
+        position = view.state.position
         if mode == "cover":
             target = self._cover_units(view, (action + 1.0) * (MAX_COVER_DAYS / 2.0))
         else:
