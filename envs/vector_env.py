@@ -17,7 +17,7 @@ from stockyard.envs.network.standing_rules import Rule
 from stockyard.envs.network.state import Decisions
 from stockyard.envs.network.streams import Streams, check_split
 from stockyard.envs.network.tapes import Tape
-from stockyard.envs.network.world import Stretch, World, simulate, total_ledger, value_of
+from stockyard.envs.network.world import Stretch, World, outlook_at, simulate, value_of
 from stockyard.envs.scenarios import Scenario, build_world
 from stockyard.envs.tasks.task import View, check_mode, make_task
 
@@ -178,13 +178,14 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         world, params = self.world, self.params
         state = world.opening_state(params, self.num_envs)
         memory = self.task.remember(params, None, None, None, self.num_envs)
-        view = View(state, tape, 0, memory)
+        view = View(state, tape, 0, memory, {})
         while view.period < world.burn_in:
             known = tape.known(view.period)
             orders = world.rules["replenish"](params, view.state, known)
             view = self._advance(view, Decisions(orders=orders))[0]
+        view = view._replace(outlook=outlook_at(world, tape, view.period))
         self._view = view
-        self._value = value_of(world, params, view.state, tape, view.period)
+        self._value = value_of(params, view.state, view.outlook)
         self._is_done = False
         self._frames = []
         info = {"tape_hash": tape.digests()}
@@ -234,7 +235,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             self.params, view.memory, stretch, known.quoted_lead, self.num_envs
         )
         period = view.period + self.periods_per_step
-        return View(state, view.tape, period, memory), stretch
+        return View(state, view.tape, period, memory, {}), stretch
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Takes one decision per replica and simulates `periods_per_step` periods.
@@ -258,8 +259,9 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         action = self._make(check_action(actions, self.action_space))
         decoded = self.task.decode(params, self.action_mode, action, view)
         after, stretch = self._advance(view, decoded.decisions)
-        ledger = total_ledger(stretch.ledgers)
-        value = value_of(self.world, params, after.state, after.tape, after.period)
+        after = after._replace(outlook=outlook_at(self.world, after.tape, after.period))
+        ledger = dict(stretch.ledger)
+        value = value_of(params, after.state, after.outlook)
         if value is not None:
             ledger["inventory_value"] = value - self._value
         own = {k: _numpy(v) for k, v in ledger.items() if "retailer" in PARTIES[k]}

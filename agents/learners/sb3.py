@@ -50,6 +50,9 @@ ALGORITHMS = {
 }
 """Algorithm -> the package that has it."""
 
+GAUSSIAN = ("A2C", "PPO", "RecurrentPPO")
+"""Algorithms whose policy is a mean and a spread, not squashed."""
+
 ACTIVATIONS = {"elu": torch.nn.ELU, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
 
 
@@ -123,6 +126,7 @@ class Learner:
         activation: str = "tanh",
         learning_rate: float = 3e-4,
         schedule: str = "constant",
+        initial_action: float | None = None,
         policy_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -137,6 +141,8 @@ class Learner:
             activation: A key of `ACTIVATIONS`.
             learning_rate: At the start.
             schedule: "constant", or "linear": down to zero at the last step.
+            initial_action: Where in [-1, 1] the mean of a Gaussian policy starts; None for the
+                middle, which is far from any sensible order where the bounds are wide.
             policy_kwargs: More of the policy's arguments.
             **settings: The algorithm's own, by Stable-Baselines3's names.
         """
@@ -148,7 +154,12 @@ class Learner:
             raise ValueError(f"unknown activation {activation!r}; known: {known}")
         if schedule not in ("constant", "linear"):
             raise ValueError(f"schedule must be 'constant' or 'linear', not {schedule!r}")
+        if initial_action is not None and not -1.0 <= initial_action <= 1.0:
+            raise ValueError(f"initial_action must lie in [-1, 1], not {initial_action}")
+        if initial_action is not None and algorithm not in GAUSSIAN:
+            raise ValueError(f"initial_action is for {', '.join(GAUSSIAN)}, not for {algorithm}")
         self.algorithm = algorithm
+        self.initial_action = initial_action
         self.policy = policy
         self.n_envs = n_envs
         self.scale = scale
@@ -307,6 +318,10 @@ class Learner:
         algorithm = algorithm_class(self.algorithm)
         if checkpoint is None:
             model = algorithm(self.policy, adapter, seed=seed, **self.settings)
+            if self.initial_action is not None:
+                head = model.policy.action_net
+                assert isinstance(head, torch.nn.Linear)
+                torch.nn.init.constant_(head.bias, self.initial_action)
         else:
             model = algorithm.load(checkpoint, env=adapter, device=self.settings["device"])
             buffer = folder.replay_buffer(done_steps)

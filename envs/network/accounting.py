@@ -1,8 +1,15 @@
-"""Phase P7: what the period cost and earned, by account, and what the stock is worth."""
+"""Phase P7: what periods cost and earned, by account, and what the stock is worth.
+
+All rates are constant over the periods of a decision, so flows are summed over the periods first
+and priced once: the same money at a fraction of the work.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
 
 from stockyard.envs.network.arrays import (
     Array,
-    at_least,
     fill_share,
     namespace,
     product_sum,
@@ -10,20 +17,20 @@ from stockyard.envs.network.arrays import (
     weighted_sum,
 )
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Exogenous, Flows, State
+from stockyard.envs.network.state import Flows, State
 
 Ledger = dict[str, Array]
 
 
-def cash_flows(params: Params, end: State, flows: Flows, exogenous: Exogenous) -> Ledger:
-    """The period's money by account, each (B,) USD.
+def cash_flows(params: Params, flows: Sequence[Flows]) -> Ledger:
+    """The money of one or more periods by account, each (B,) USD.
+
+    Holding, rent and the capital charge fall on the stock that is left after fulfilment and
+    dispatch (`Flows.end`).
 
     Args:
         params: the network and its economics.
-        end: stock after fulfilment and dispatch, before the pipelines advance: holding, rent and
-            the capital charge fall on it.
-        flows: what moved.
-        exogenous: this period of the tape.
+        flows: what moved, period by period.
 
     Returns:
         Accounts of `economics.PARTIES` that apply, signed as the retailer sees them (sales are
@@ -33,117 +40,144 @@ def cash_flows(params: Params, end: State, flows: Flows, exogenous: Exogenous) -
     _sales(params, flows, ledger)
     _orders(params, flows, ledger)
     _movement(params, flows, ledger)
-    _freight(params, end, flows, ledger)
-    _space(params, end, flows, exogenous, ledger)
-    _textbook(params, end, flows, ledger)
+    _freight(params, flows, ledger)
+    _space(params, flows, ledger)
+    _textbook(params, flows, ledger)
     return ledger
 
 
-def _total(array: Array) -> Array:
+def _over(parts: Sequence[Array | None]) -> Array | None:
+    """Sum over periods; None where there is nothing in any."""
+    total: Array | None = None
+    for part in parts:
+        if part is not None:
+            total = part if total is None else total + part
+    return total
+
+
+def _all(array: Array) -> Array:
     """Sum over all axes but the first, products first, so that a row sums alike in any batch."""
     sums = product_sum(array)
     return sums if sums.ndim == 1 else product_sum(sums)
 
 
-def _sales(params: Params, flows: Flows, ledger: Ledger) -> None:
+def _sales(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     economics = params.economics
     if economics.valuation != "none":
-        ledger["sales"] = weighted_sum(flows.sold, params.a.price_retail)
+        sold = _over([f.sold for f in flows])
+        ledger["sales"] = weighted_sum(sold, params.a.price_retail)
         if params.has_third_party:
-            ledger["seller_sales"] = weighted_sum(flows.sold, params.a.price_sellers)
-            ledger["seller_fees"] = weighted_sum(flows.sold, params.a.seller_fee)
-    if economics.pick_pack_per_unit or economics.last_mile_per_unit:
-        units = product_sum(flows.sold)
+            ledger["seller_sales"] = weighted_sum(sold, params.a.price_sellers)
+            ledger["seller_fees"] = weighted_sum(sold, params.a.seller_fee)
+        units = product_sum(sold)
         ledger["pick_pack"] = -units * economics.pick_pack_per_unit
         ledger["last_mile"] = -units * economics.last_mile_per_unit
-    if flows.tariff is not None:
-        ledger["tariff"] = -flows.tariff
-    if economics.goodwill_per_lost_unit and flows.lost is not None:
-        ledger["goodwill"] = -_total(flows.lost) * economics.goodwill_per_lost_unit
+    tariff: Array | None = None
+    for k, rank in enumerate(params.ranks(flows[0].min_offered_tier)):
+        if rank.tariff is not None:
+            # The plan of the ranks is the same in all periods: a promise changes between decisions.
+            paid = weighted_sum(_over([f.picked[k] for f in flows]), rank.tariff)
+            tariff = paid if tariff is None else tariff + paid
+    if tariff is not None:
+        ledger["tariff"] = -tariff
+    if economics.goodwill_per_lost_unit:
+        lost = _over([f.lost for f in flows])
+        if lost is not None:
+            ledger["goodwill"] = -_all(lost) * economics.goodwill_per_lost_unit
 
 
-def _orders(params: Params, flows: Flows, ledger: Ledger) -> None:
-    if flows.shipped is None or flows.ordered is None:
+def _orders(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
+    shipped = _over([f.shipped for f in flows])
+    if shipped is None:
         return
     if params.network.inbound.unit_cost.any():
-        ledger["purchases"] = -_total(flows.shipped * params.a.order_cost_own)
+        ledger["purchases"] = -_all(shipped * params.a.order_cost_own)
         if params.has_third_party:
-            ledger["seller_purchases"] = _total(flows.shipped * params.a.order_cost_sellers)
+            ledger["seller_purchases"] = _all(shipped * params.a.order_cost_sellers)
     if params.economics.fixed_order_cost:
-        xp = namespace(flows.ordered)
-        lines = _total(xp.asarray(flows.ordered > 0, dtype=flows.ordered.dtype))
+        lines = _over([_count_positive(f.ordered) for f in flows if f.ordered is not None])
         ledger["fixed_order"] = -lines * params.economics.fixed_order_cost
 
 
-def _movement(params: Params, flows: Flows, ledger: Ledger) -> None:
-    if params.economics.receive_per_unit and flows.received is not None:
-        ledger["receiving"] = -_total(flows.received) * params.economics.receive_per_unit
-    if flows.transferred is not None and params.network.transfers.cost_per_unit.any():
-        ledger["transfer"] = -weighted_sum(product_sum(flows.transferred), params.a.transfer_cost)
+def _count_positive(orders: Array) -> Array:
+    """Number of order lines, (B,)."""
+    return _all(namespace(orders).asarray(orders > 0, dtype=orders.dtype))
 
 
-def _freight(params: Params, end: State, flows: Flows, ledger: Ledger) -> None:
+def _movement(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
+    if params.economics.receive_per_unit:
+        received = _over([f.received for f in flows])
+        if received is not None:
+            ledger["receiving"] = -_all(received) * params.economics.receive_per_unit
+    if params.network.transfers.cost_per_unit.any():
+        moved = _over([f.transferred for f in flows])
+        if moved is not None:
+            ledger["transfer"] = -weighted_sum(product_sum(moved), params.a.transfer_cost)
+
+
+def _freight(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     economics = params.economics
-    if flows.trucks is not None:
-        ledger["trucks"] = -weighted_sum(flows.trucks, params.a.truck_cost)
-    if flows.expedited is None or flows.newly_late is None or end.parcels is None:
+    trucks = _over([f.trucks for f in flows])
+    if trucks is not None:
+        ledger["trucks"] = -weighted_sum(trucks, params.a.truck_cost)
+    expedited = _over([f.expedited for f in flows])
+    left = _over([f.end.parcels for f in flows])
+    late = _over([f.newly_late for f in flows])
+    if expedited is None or left is None or late is None:
         return
-    ledger["expedite"] = -product_sum(flows.expedited) * economics.expedite_per_parcel
+    ledger["expedite"] = -product_sum(expedited) * economics.expedite_per_parcel
     if economics.waiting_per_parcel:
-        ledger["parcel_waiting"] = -_total(end.parcels) * economics.waiting_per_parcel
+        ledger["parcel_waiting"] = -_all(left) * economics.waiting_per_parcel
     if economics.late_per_parcel or economics.late_per_parcel_day:
         daily = economics.late_per_parcel_day * params.days_per_period
-        ledger["late"] = (
-            -product_sum(flows.newly_late) * economics.late_per_parcel
-            - end.parcels[:, :, 0].sum(-1) * daily
-        )
+        fees = product_sum(late) * economics.late_per_parcel
+        ledger["late"] = -fees - product_sum(left[:, :, 0]) * daily
 
 
-def _space(params: Params, end: State, flows: Flows, exogenous: Exogenous, ledger: Ledger) -> None:
+def _space(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     economics, days = params.economics, params.days_per_period
-    stored = flows.stored_volume
-    if stored is not None:
-        rent = product_sum(stored) * (economics.storage_rent_per_ft3_day * days)
-        if exogenous.revealed.storage_rent is not None:
-            rent = rent * exogenous.revealed.storage_rent[:, 0]
-        ledger["storage"] = -rent
-        over = stored - exogenous.revealed.storage_capacity if params.storage_is_limited else None
-        if over is not None and bool((over > 0.0).any()):
-            daily = economics.overflow_rent_per_ft3_day * days
-            ledger["overflow"] = -product_sum(at_least(over, 0.0)) * daily
-    if flows.yard_volume is not None and economics.yard_rent_per_ft3_day:
-        ledger["yard"] = -product_sum(flows.yard_volume) * (economics.yard_rent_per_ft3_day * days)
-    if flows.refused_volume is not None:
-        ledger["refusal"] = -product_sum(flows.refused_volume) * economics.yard_refusal_per_ft3
+    rent = economics.storage_rent_per_ft3_day * days
+    if rent:
+        stored = _over([_rented(f) for f in flows])
+        ledger["storage"] = -product_sum(stored) * rent
+    over = _over([f.overflow_volume for f in flows])
+    if over is not None and economics.overflow_rent_per_ft3_day:
+        ledger["overflow"] = -product_sum(over) * (economics.overflow_rent_per_ft3_day * days)
+    yard = _over([f.end.yard for f in flows]) if economics.yard_rent_per_ft3_day else None
+    if yard is not None:
+        volume = product_sum(weighted_sum(yard, params.a.volume))
+        ledger["yard"] = -volume * (economics.yard_rent_per_ft3_day * days)
+    refused = _over([f.refused_volume for f in flows])
+    if refused is not None:
+        ledger["refusal"] = -product_sum(refused) * economics.yard_refusal_per_ft3
     if economics.capital_rate_per_year:
-        cost = weighted_sum(end.position, params.a.own_cost)
+        position = _over([f.end.position for f in flows])
+        cost = weighted_sum(position, params.a.own_cost)
         ledger["capital"] = -cost * (economics.capital_rate_per_year / 365.0 * days)
 
 
-def _textbook(params: Params, end: State, flows: Flows, ledger: Ledger) -> None:
+def _rented(flows: Flows) -> Array:
+    if flows.storage_rent is None:
+        return flows.stored_volume
+    return flows.stored_volume * flows.storage_rent
+
+
+def _textbook(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     economics, network = params.economics, params.network
-    holding = None
-    if _is_charged(economics.holding_per_unit):
-        holding = weighted_sum(product_sum(end.on_hand), params.a.holding)
-    if _is_charged(economics.transit_holding_per_unit) and len(network.transfers.tail):
-        under_way = [product_sum(slot) for slot in end.transfers]
-        if end.staged is not None:
-            under_way.append(product_sum(end.staged))
-        for units in under_way:
-            cost = weighted_sum(units, params.a.transit_holding)
+    holding: Array | None = None
+    if np.any(economics.holding_per_unit):
+        on_hand = _over([f.end.on_hand for f in flows])
+        holding = weighted_sum(product_sum(on_hand), params.a.holding)
+    if np.any(economics.transit_holding_per_unit) and len(network.transfers.tail):
+        under_way = _over([part for f in flows for part in (*f.end.transfers, f.end.staged)])
+        if under_way is not None:
+            cost = weighted_sum(product_sum(under_way), params.a.transit_holding)
             holding = cost if holding is None else holding + cost
     if holding is not None:
         ledger["holding"] = -holding
     if economics.shortage_per_unit:
-        short = flows.lost if end.backlog is None else end.backlog
-        assert short is not None
-        ledger["shortage"] = -_total(short) * economics.shortage_per_unit
-
-
-def _is_charged(rate: object) -> bool:
-    import numpy as np
-
-    return bool(np.any(np.asarray(rate)))
+        short = _over([f.lost if f.end.backlog is None else f.end.backlog for f in flows])
+        ledger["shortage"] = -_all(short) * economics.shortage_per_unit
 
 
 def stock_value(params: Params, state: State, cover: Array) -> Array:
@@ -175,5 +209,5 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
     share = economics.salvage_fraction + (1.0 - economics.salvage_fraction) * share
     value = weighted_sum(book * params.a.own, share)
     if state.parcels is not None:
-        value = value - _total(state.parcels) * economics.expedite_per_parcel
+        value = value - _all(state.parcels) * economics.expedite_per_parcel
     return value

@@ -76,6 +76,8 @@ def weighted_sum(array: Array, weight: Array) -> Array:
 
     Row b of a batch gives the same bits as the row alone: no contraction runs over the batch.
     """
+    if array.shape[-1] == 1:
+        return array[..., 0] * weight[0]
     if isinstance(array, np.ndarray):
         return np.vecdot(array, weight)
     return (array * weight).sum(-1)
@@ -83,6 +85,8 @@ def weighted_sum(array: Array, weight: Array) -> Array:
 
 def product_sum(array: Array) -> Array:
     """Sum over the last axis. In NumPy as a dot product, which takes half the time of `sum`."""
+    if array.shape[-1] == 1:
+        return array[..., 0]
     if isinstance(array, np.ndarray):
         return np.vecdot(array, _ones(array.shape[-1], array.dtype))
     return array.sum(-1)
@@ -115,25 +119,57 @@ def floor_straight_through(array: Array) -> Array:
 class SumPlan(NamedTuple):
     """How entries of axis 1 (lanes, regions) add up to groups (nodes), for `gather_sum`."""
 
-    terms: tuple["SumTerm", ...]
+    members: tuple[tuple[int, ...], ...]  # per group, its entries
+    group_of: tuple[int, ...]  # per entry, its group; -1 for none
 
-
-class SumTerm(NamedTuple):
-    """The k-th entry of every group."""
-
-    index: Any | None  # (G,) entry; None: entry g for group g
-    weight: Array | None  # (G, P) 0 where a group has fewer entries; None: all have it
-    weight_of_sums: Array | None  # (G,) the same, for arrays without products
+    @classmethod
+    def of(cls, group_of: Any, num_groups: int) -> "SumPlan":
+        """The plan for entries whose groups are `group_of`; -1 leaves an entry out."""
+        groups = [int(g) for g in group_of]
+        members = tuple(
+            tuple(e for e, g in enumerate(groups) if g == group) for group in range(num_groups)
+        )
+        return cls(members, tuple(groups))
 
 
 def gather_sum(array: Array, plan: SumPlan) -> Array:
     """Sums axis 1 of `array` (B, E, ...) into groups, (B, G, ...), in the order of entries."""
-    total: Array = None
-    for term in plan.terms:
-        part = array if term.index is None else take(array, term.index)
-        if term.weight is not None:
-            part = part * (term.weight if part.ndim == 3 else term.weight_of_sums)
-        total = part if total is None else total + part
+    if plan.group_of == tuple(range(len(plan.members))):
+        return array
+    if isinstance(array, np.ndarray):
+        total = np.empty((array.shape[0], len(plan.members), *array.shape[2:]), array.dtype)
+        for group, entries in enumerate(plan.members):
+            total[:, group] = array[:, entries[0]] if entries else 0.0
+            for entry in entries[1:]:
+                total[:, group] += array[:, entry]
+        return total
+    nothing = array[:, :1] * 0.0
+    parts = [
+        sum((array[:, e : e + 1] for e in entries[1:]), start=array[:, entries[0] : entries[0] + 1])
+        if entries
+        else nothing
+        for entries in plan.members
+    ]
+    return namespace(array).concat(parts, axis=1)
+
+
+def spread(units: Array, slot: Array, num_slots: int) -> Array:
+    """Puts part shipments into their slots: (B, M, ...) to (B, S, ...), adding what coincides.
+
+    Args:
+        units: (B, M, ...) amounts.
+        slot: (B, M, ...) whole numbers from 0 to `num_slots` - 1.
+        num_slots: S.
+    """
+    shape = (units.shape[0], num_slots, *units.shape[2:])
+    if not isinstance(units, np.ndarray):
+        return units.new_zeros(shape).scatter_add(1, slot.long(), units)
+    total = np.zeros(shape, units.dtype)
+    index = slot.astype(np.intp)
+    for m in range(units.shape[1]):
+        at = index[:, m : m + 1]
+        had = np.take_along_axis(total, at, 1)
+        np.put_along_axis(total, at, had + units[:, m : m + 1], 1)
     return total
 
 

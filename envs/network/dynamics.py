@@ -9,11 +9,10 @@ Order of events within a period (part of the specification of every environment)
    no time arrive now.
 5. P5 demand arrives; nodes serve it.
 6. P6 trucks leave with what stood at P0.
-7. P7 costs fall due on the stock that is left.
+7. P7 costs fall due on the stock that is left (`accounting.cash_flows`).
 8. P8 pipelines advance, docks receive, parcels sold today join the bins.
 """
 
-from stockyard.envs.network.accounting import Ledger, cash_flows
 from stockyard.envs.network.dispatch import dispatch, join_parcels
 from stockyard.envs.network.fulfil import fulfil
 from stockyard.envs.network.params import Params
@@ -25,7 +24,7 @@ from stockyard.envs.network.state import Decisions, Exogenous, Flows, State
 
 def step(
     params: Params, state: State, decisions: Decisions, exogenous: Exogenous
-) -> tuple[State, Flows, Ledger]:
+) -> tuple[State, Flows]:
     """Simulates one period.
 
     Pure: no randomness, no writes into its arguments; NumPy or torch, whichever the arrays are.
@@ -37,7 +36,8 @@ def step(
         exogenous: this period of the tape.
 
     Returns:
-        The state at the start of the next period, what moved, and the money by account.
+        The state at the start of the next period, and what moved.
+        `accounting.cash_flows` turns flows into money.
     """
     staged_at_start = state.staged
     state, ordered = place_orders(params, state, decisions.orders, decisions.limits, exogenous)
@@ -62,5 +62,6 @@ def step(
         joined,
         joined_volume,
         end,
+        exogenous.revealed.storage_rent,
     )
-    return state, flows, cash_flows(params, end, flows, exogenous)
+    return state, flows

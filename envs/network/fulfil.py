@@ -12,7 +12,6 @@ from stockyard.envs.network.arrays import (
     product_sum,
     sum_entries,
     take,
-    weighted_sum,
 )
 from stockyard.envs.network.params import Params, RankPlan
 from stockyard.envs.network.place import ration
@@ -35,7 +34,6 @@ class Sales(NamedTuple):
     out_of_stock: Array
     lost: Array | None
     room: Array | None
-    tariff: Array | None
 
 
 class _Round(NamedTuple):
@@ -89,7 +87,6 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
         out_of_stock=namespace(demand).minimum(first.open, demand) if owed else first.open,
         lost=None if owed else unserved,
         room=last.room,
-        tariff=_tariff(ranks, last.picked),
     )
     state = state._replace(
         on_hand=last.stock,
@@ -116,15 +113,16 @@ def _waterfall(params: Params, ranks: tuple[RankPlan, ...], start: _Round) -> _R
             left = stays
         asked = left if rank.there is None else left * rank.there
         units = _grant(params, rank, asked, stock)
-        by_region = product_sum(units)
-        if room is not None:
-            units, by_region, room = _within_room(params, rank, units, by_region, room)
+        if params.counts_picks:
+            by_region = product_sum(units)
+            if room is not None:
+                units, by_region, room = _within_room(params, rank, units, by_region, room)
+            picked.append(by_region + start.picked[k] if start.picked else by_region)
         stock = stock - gather_sum(units, rank.to_node)
         if rank.is_shared:  # shares of a ration may overdraw by a rounding error
             stock = at_least(stock, 0.0)
         left = left - units
         served.append(units + start.served[k] if start.served else units)
-        picked.append(by_region + start.picked[k] if start.picked else by_region)
     return _Round(stock, room, left, tuple(served), tuple(picked), abandoned)
 
 
@@ -178,16 +176,6 @@ def _substitute(
     # A served substitute relieves the products whose customers asked for it, in proportion.
     relief = _total(tuple(along_products(n.weight * helped, n.receiver) for n in parts))
     return at_least(unserved * (1.0 - relief), 0.0), second
-
-
-def _tariff(ranks: tuple[RankPlan, ...], picked: tuple[Array, ...]) -> Array | None:
-    """Outbound tariffs paid, (B,) USD; None where no lane has one."""
-    cost: Array | None = None
-    for rank, units in zip(ranks, picked, strict=True):
-        if rank.tariff is not None:
-            paid = weighted_sum(units, rank.tariff)
-            cost = paid if cost is None else cost + paid
-    return cost
 
 
 def lost_by_cause(params: Params, flows: Flows) -> dict[str, Array]:

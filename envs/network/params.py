@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from stockyard.envs.network.arrays import Array, SumPlan, SumTerm
+from stockyard.envs.network.arrays import Array, SumPlan
 from stockyard.envs.network.economics import Economics, handling_values
 from stockyard.envs.network.topology import Network, Rank, Substitution
 
@@ -119,6 +119,10 @@ class Params:
         }
         object.__setattr__(self, "a", Arrays(**{k: make(v) for k, v in derived.items()}))
         object.__setattr__(self, "days_per_period", days)
+        several_tiers = len(network.acceptance_by_tier) > 1
+        has_tariff = bool(network.outbound.tariff.any())
+        counts_picks = several_tiers or has_tariff or self.outbound_is_limited
+        object.__setattr__(self, "counts_picks", counts_picks)
         rented = bool(economics.storage_rent_per_ft3_day)
         object.__setattr__(self, "counts_volume", rented or self.storage_is_limited)
         fed = set(network.transfers.head.tolist()) & set(network.inbound.head.tolist())
@@ -132,6 +136,7 @@ class Params:
     a: "Arrays" = dataclasses.field(init=False, repr=False)
     days_per_period: float = dataclasses.field(init=False)
     has_third_party: bool = dataclasses.field(init=False)
+    counts_picks: bool = dataclasses.field(init=False)  # someone asks how much each lane carried
     counts_volume: bool = dataclasses.field(init=False)  # shelf space is limited or costs rent
     feeds_twice: bool = dataclasses.field(init=False)  # suppliers and transfers reach some node
     substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
@@ -152,37 +157,15 @@ class Params:
             return None
         return make(selected[:, None] * np.ones(self.network.num_products))
 
-    def sum_term(self, make: Any, index: Any, weight: Any) -> SumTerm:
-        """One term of a sum plan; `weight` (G,), all ones left out."""
-        chosen = None if index is None else self.index(index)
-        weight = np.asarray(weight, dtype=np.float64)
-        if (weight == 1.0).all():
-            return SumTerm(chosen, None, None)
-        products = np.ones(self.network.num_products)
-        return SumTerm(chosen, make(weight[:, None] * products), make(weight))
-
-    def _sum_plan(self, make: Any, group_of: Any, num_groups: int) -> SumPlan:
-        """How entries add up to their groups; `group_of` (E,), -1 for no group."""
-        members = [np.flatnonzero(np.asarray(group_of) == g).tolist() for g in range(num_groups)]
-        terms = []
-        for k in range(max((len(m) for m in members), default=0)):
-            index = [m[k] if k < len(m) else 0 for m in members]
-            there = np.array([k < len(m) for m in members])
-            same = index == list(range(len(group_of)))
-            terms.append(self.sum_term(make, None if same else index, there))
-        if not terms:
-            terms.append(self.sum_term(make, [0] * num_groups, np.zeros(num_groups)))
-        return SumPlan(tuple(terms))
-
     def _plans(self, make: Any) -> "Plans":
         network = self.network
         n = network.num_nodes
         inbound, transfers = network.inbound.head, network.transfers.head
         return Plans(
-            inbound_to_node=self._sum_plan(make, inbound, n),
-            transfers_to_node=self._sum_plan(make, transfers, n),
-            transfers_from_node=self._sum_plan(make, network.transfers.tail, n),
-            arrivals_to_node=self._sum_plan(make, np.concatenate((inbound, transfers)), n),
+            inbound_to_node=SumPlan.of(inbound, n),
+            transfers_to_node=SumPlan.of(transfers, n),
+            transfers_from_node=SumPlan.of(network.transfers.tail, n),
+            arrivals_to_node=SumPlan.of(np.concatenate((inbound, transfers)), n),
             from_tail_order=self.index(
                 np.argsort(np.argsort(network.transfers.tail, kind="stable"))
             ),
@@ -212,7 +195,7 @@ class Params:
                         kept=None if (rank.kept == 1.0).all() else make(rank.kept[:, None]),
                         there=None if there.all() else make(there[:, None]),
                         is_shared=rank.is_shared,
-                        to_node=self._sum_plan(make, node_of, n),
+                        to_node=SumPlan.of(node_of, n),
                         tariff=make(tariffs) if tariffs.any() else None,
                     )
                 )

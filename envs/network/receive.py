@@ -5,6 +5,7 @@ from typing import NamedTuple
 from stockyard.envs.network.arrays import (
     UNLIMITED,
     Array,
+    at_least,
     fill_share,
     floor_straight_through,
     gather_sum,
@@ -22,7 +23,7 @@ class Receipts(NamedTuple):
     arrived: Array | None  # (B, N, P) units that reached the node
     received: Array | None  # (B, N, P) units that reached the shelf
     stored_volume: Array | None  # (B, N) ft3 on the shelf and staged before
-    yard_volume: Array | None  # (B, N) ft3 in the yard before
+    overflow_volume: Array | None  # (B, N) ft3 of it above the capacity; None: nowhere
     refused_volume: Array | None  # (B, N) ft3 turned away by a full yard, tried again next period
 
 
@@ -50,23 +51,27 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
     moving, transfers = (state.transfers[0], state.transfers[1:]) if state.transfers else (None, ())
     arrived = _by_node(params, due, moving)
     stored = stored_volume(params, state) if params.counts_volume else None
+    overflow = None
+    if params.storage_is_limited and stored is not None:
+        over = stored - exogenous.revealed.storage_capacity
+        if bool((over > 0.0).any()):
+            overflow = at_least(over, 0.0)
     if state.yard is None:
         on_hand = state.on_hand if arrived is None else state.on_hand + arrived
         state = state._replace(on_hand=on_hand, inbound=inbound, transfers=transfers)
-        return state, Receipts(arrived, arrived, stored, None, None)
-    waiting = weighted_sum(state.yard, params.a.volume)
-    volume, refused, yard = waiting, None, state.yard
-    if arrived is not None:
-        coming = weighted_sum(arrived, params.a.volume)
-        if params.yard_is_limited:
-            room = exogenous.revealed.yard_capacity - waiting
-            if bool((coming > room).any()):  # a share of one would change nothing
-                share = fill_share(room, coming)
-                refused = coming * (1.0 - share)
-                inbound, transfers = _turn_away(params, inbound, transfers, due, moving, share)
-                arrived = arrived * share[:, :, None]
-                coming = coming * share
-        volume, yard = waiting + coming, yard + arrived
+        return state, Receipts(arrived, arrived, stored, overflow, None)
+    refused = None
+    yard = state.yard if arrived is None else state.yard + arrived
+    volume = weighted_sum(yard, params.a.volume)
+    if params.yard_is_limited and bool((volume > exogenous.revealed.yard_capacity).any()):
+        waiting = weighted_sum(state.yard, params.a.volume)
+        coming = volume - waiting
+        share = fill_share(exogenous.revealed.yard_capacity - waiting, coming)
+        refused = coming * (1.0 - share)
+        inbound, transfers = _turn_away(params, inbound, transfers, due, moving, share)
+        arrived = None if arrived is None else arrived * share[:, :, None]
+        yard = state.yard if arrived is None else state.yard + arrived
+        volume = weighted_sum(yard, params.a.volume)
     share = fill_share(_dock_room(params, stored, exogenous, volume), volume)
     received = yard * share[:, :, None]
     if params.whole_units:
@@ -77,7 +82,7 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
         inbound=inbound,
         transfers=transfers,
     )
-    return state, Receipts(arrived, received, stored, waiting, refused)
+    return state, Receipts(arrived, received, stored, overflow, refused)
 
 
 def stored_volume(params: Params, state: State) -> Array:

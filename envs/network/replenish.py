@@ -10,6 +10,7 @@ from stockyard.envs.network.arrays import (
     floor_straight_through,
     namespace,
     round_straight_through,
+    spread,
     sum_entries,
 )
 from stockyard.envs.network.params import Params
@@ -118,14 +119,8 @@ def _send_in_parts(
     parts = orders[:, None] * shipments.fraction
     if params.whole_units:
         parts = round_straight_through(parts)
-    xp = namespace(orders)
     first, last = int(shipments.lead.min()), int(shipments.lead.max())
-    due = xp.arange(first, last + 1, dtype=orders.dtype, device=orders.device)
-    due = due.reshape((-1, 1, 1))
-    arriving: Array = None  # (B, slots, E_in, P)
-    for m in range(shipments.lead.shape[1]):
-        part = parts[:, m, None] * (shipments.lead[:, m, None] == due)
-        arriving = part if arriving is None else arriving + part
+    arriving = spread(parts, shipments.lead - first, last - first + 1)
     slots = _padded(inbound, last, orders)
     for k in range(max(first, 1), last + 1):
         slots[k - 1] = slots[k - 1] + arriving[:, k - first]

@@ -118,7 +118,9 @@ class ForecastSharePush:
         plan = _push_plan(params, self.rest_to)
         plans, daily = params.plans, revealed.forecast_daily
         position = take(position_at_nodes(params, state), plans.transfer_head)
-        need = gather_sum(daily, plan.nearest) * self.cover_days - position
+        need = (
+            take(gather_sum(daily, plan.nearest), plans.transfer_head) * self.cover_days - position
+        )
         wanted = at_least(need, 0.0)
         if plan.share is not None:
             wanted = wanted * plan.share
@@ -132,7 +134,7 @@ class ForecastSharePush:
 class _PushPlan(NamedTuple):
     """What the push rule needs to know of the lanes."""
 
-    nearest: SumPlan  # regions to transfer lanes: whose first choice the lane's head is
+    nearest: SumPlan  # regions to nodes: whose first choice a node is
     share: Array | None  # (E_tr, P) part of the head's need that a lane brings; None: all
     takes_rest: Array | None  # (E_tr, 1) part of its tail's rest that a lane takes
 
@@ -152,28 +154,11 @@ def _push_plan(params: Params, rest_to: tuple[int, ...]) -> _PushPlan:
     takes = np.isin(heads, rest_to)
     among = np.array([takes[tails == tail].sum() for tail in tails])
     make = array_maker(params.backend, params.dtype, params.device)
-    lanes_of = [np.flatnonzero(heads == node).tolist() for node in range(network.num_nodes)]
-    terms = []
-    for region, node in enumerate(first.node.tolist()):
-        weight = np.zeros(len(heads))
-        weight[lanes_of[node]] = 1.0
-        if weight.any():
-            terms.append(params.sum_term(make, [region] * len(heads), weight))
-    simple = _one_region_each(first.node.tolist(), heads.tolist())
-    if simple is not None:
-        terms = [params.sum_term(make, simple, np.ones(len(heads)))]
     return _PushPlan(
-        nearest=SumPlan(tuple(terms)),
+        nearest=SumPlan.of(first.node, network.num_nodes),
         share=None if (share == 1.0).all() else make(share),
         takes_rest=make((takes / np.maximum(among, 1))[:, None]) if takes.any() else None,
     )
-
-
-def _one_region_each(nodes: list[int], heads: list[int]) -> list[int] | None:
-    """Per lane its head's only region, where every head is the first choice of exactly one."""
-    if any(nodes.count(head) != 1 for head in heads):
-        return None
-    return [nodes.index(head) for head in heads]
 
 
 RULES: dict[str, dict[str, Callable[[], Rule]]] = {

@@ -76,18 +76,17 @@ class Flows(NamedTuple):
     demand: Array  # (B, R, P) purchase intents, units
     sold: Array  # (B, P) units handed to customers
     served: tuple[Array, ...]  # per rank of the regions' sources (B, R, P) units; sums to `sold`
-    picked: tuple[Array, ...]  # per rank (B, R) units of all products
+    picked: tuple[Array, ...]  # per rank (B, R) units of all products; () if nothing needs it
     substituted: Array | None  # (B, R, P) units of `served` sold as a substitute; None: none
     abandoned: Array | None  # (B, R, P) intents given up because the promise was slow
     out_of_stock: Array  # (B, R, P) intents of the first pass that met an empty shelf
     lost: Array | None  # (B, R, P) intents that became no sale; None where unmet demand is owed
     room: Array | None  # (B, N) units that could still have been picked; None: no limit
-    tariff: Array | None  # (B,) USD of outbound tariffs
     min_offered_tier: int  # as in `Exogenous`: which ranks `served` refers to
     arrived: Array | None  # (B, N, P) units that reached a node at the end of the period
     received: Array | None  # (B, N, P) units put on the shelf at the end of the period
     stored_volume: Array | None  # (B, N) ft3 on the shelf and staged before receiving
-    yard_volume: Array | None  # (B, N) ft3 in the yard before arrivals
+    overflow_volume: Array | None  # (B, N) ft3 of `stored_volume` above the capacity; None: none
     refused_volume: Array | None  # (B, N) ft3 that a full yard turned away
     trucks: Array | None  # (B, E_tr + E_out) trucks that ran
     dispatched: Array | None  # (B, E_out, K+3) parcels that left by truck, by bin before the shift
@@ -98,3 +97,4 @@ class Flows(NamedTuple):
     joined: Array | None  # (B, E_out) parcels sold or from the background that joined the bins
     joined_volume: Array | None  # (B, E_out) ft3 of them
     end: State  # after fulfilment and dispatch, before pipelines advance: what costs fall on
+    storage_rent: Array | None  # (B or 1, 1) multiple of the base rent

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stockyard.envs.network.accounting import Ledger, stock_value
+from stockyard.envs.network.accounting import Ledger, cash_flows, stock_value
 from stockyard.envs.network.arrays import Array
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import Economics
-from stockyard.envs.network.forecast import Forecaster
+from stockyard.envs.network.forecast import HORIZONS_DAYS, Forecaster
 from stockyard.envs.network.params import Backend, Params, array_maker
 from stockyard.envs.network.standing_rules import Rule
 from stockyard.envs.network.state import Decisions, Flows, State
@@ -106,7 +106,7 @@ class Stretch(NamedTuple):
     """What happened over several periods."""
 
     flows: Sequence[Flows]
-    ledgers: Sequence[Ledger]
+    ledger: Ledger  # the money of all its periods
 
 
 def simulate(
@@ -132,9 +132,9 @@ def simulate(
         decisions: the agent's; None in a slot asks the standing rule.
 
     Returns:
-        The state after the last period, and all flows and ledgers.
+        The state after the last period, all flows, and their money.
     """
-    flows, ledgers = [], []
+    flows = []
     rules = world.rules
     for k in range(periods):
         exogenous = tape.at(period + k)
@@ -152,26 +152,26 @@ def simulate(
         if trucks is None and "dispatch" in rules:
             trucks = rules["dispatch"](params, state, known)
         decided = Decisions(orders, transfers, limits, trucks, decisions.expedite)
-        state, moved, ledger = step(params, state, decided, exogenous)
+        state, moved = step(params, state, decided, exogenous)
         flows.append(moved)
-        ledgers.append(ledger)
-    return state, Stretch(flows, ledgers)
+    return state, Stretch(flows, cash_flows(params, flows))
 
 
-def total_ledger(ledgers: Sequence[Ledger]) -> Ledger:
-    """Sums ledgers account by account."""
-    total: Ledger = dict(ledgers[0])
-    for ledger in ledgers[1:]:
-        for account, amount in ledger.items():
-            had = total.get(account)
-            total[account] = amount if had is None else had + amount
-    return total
+def outlook_at(world: World, tape: Tape, period: int) -> dict[int, Array]:
+    """What the forecast expects at the start of a period: days -> (B or 1, P) units over them.
+
+    Horizons are `forecast.HORIZONS_DAYS` and the cover over which stock is valued.
+    """
+    if world.forecaster is None:
+        return {}
+    days = sorted({*HORIZONS_DAYS, round(world.economics.value_cover_days)})
+    horizons = tuple(d * world.network.periods_per_day for d in days)
+    means = world.forecaster.cumulative_mean(period, tape.signals_at(period), horizons)
+    return dict(zip(days, means, strict=True))
 
 
-def value_of(world: World, params: Params, state: State, tape: Tape, period: int) -> Array | None:
-    """Value of the stock at the start of a period, (B,) USD; None where nothing is valued."""
-    if params.economics.valuation == "none" or world.forecaster is None:
+def value_of(params: Params, state: State, outlook: Mapping[int, Array]) -> Array | None:
+    """Value of the stock, (B,) USD; None where nothing is valued."""
+    if params.economics.valuation == "none" or not outlook:
         return None
-    horizon = round(params.economics.value_cover_days * world.network.periods_per_day)
-    cover = world.forecaster.cumulative_mean(period, tape.signals_at(period), (horizon,))[0]
-    return stock_value(params, state, cover)
+    return stock_value(params, state, outlook[round(params.economics.value_cover_days)])

@@ -83,7 +83,7 @@ def build_real(size: str, task: str, demand: Any = None) -> World:
     """The `real` world: a demand panel replayed in bootstrapped blocks of two weeks.
 
     The panel's weeks are split into train, validation and test before bootstrapping. An item is
-    sold in packs that bring its price to at least 16 USD [A]: a single grocery item would not pay
+    sold in packs that bring its price to at least 30 USD [A]: a single grocery item would not pay
     for its own parcel. One demanded unit of the panel is one pack.
 
     Args:
@@ -105,7 +105,7 @@ def build_real(size: str, task: str, demand: Any = None) -> World:
     products = _draw_catalogue(tuple(panel.products), retail)
     if panel.price is not None:
         price = np.maximum(np.asarray(panel.price, dtype=np.float64), 0.01)
-        packs = np.ceil(retail.price_range[0] / price)
+        packs = np.ceil(retail.price_median / price)
         price = price * np.maximum(packs, 1.0)
         cost = price * (products.unit_cost / products.price)
         products = dataclasses.replace(products, price=price, unit_cost=cost)

@@ -295,11 +295,7 @@ class Replenishment:
 
     def _means(self, view: View) -> list[Array]:
         """Expected demand over each of HORIZONS_DAYS, (B or 1, P) units."""
-        assert self.world.forecaster is not None
-        h = self.world.network.periods_per_day
-        return self.world.forecaster.cumulative_mean(
-            view.period, view.tape.signals_at(view.period), tuple(d * h for d in HORIZONS_DAYS)
-        )
+        return [view.outlook[days] for days in HORIZONS_DAYS]
 
     def _announced(self, view: View, field: str, like: Array) -> Array:
         """A capacity now and one to four weeks ahead, (B, N, 5); capacities are announced."""

@@ -1,5 +1,6 @@
 """What an agent sees, does and earns: the seam between the network and an environment."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from gymnasium import spaces
@@ -18,6 +19,7 @@ class View(NamedTuple):
     tape: Tape  # only its revealed part may be read: `known`, `signals_at`, announced limits
     period: int
     memory: Any  # what the task chose to remember of the past
+    outlook: Mapping[int, Array]  # days -> (B or 1, P) units that the forecast expects over them
 
 
 class Decoded(NamedTuple):

@@ -19,11 +19,11 @@ SUPPORT = Path(tiny_network.__file__).parent
 QUICK = [
     "env=tiny",
     "agent.n_steps=16",
-    "n_envs=64",
-    "total_steps=2048",
+    "n_envs=128",
+    "total_steps=4096",
     "eval.tapes=8",
-    "eval.every=1024",
-    "checkpoint.every=1024",
+    "eval.every=2048",
+    "checkpoint.every=2048",
     "progress=false",
     "against=[]",
 ]
@@ -96,9 +96,9 @@ def test_a_run_is_trained_compared_and_resumed(command):
     assert len(result["policies"][str(folder)]["returns"]) == 16
     assert {row["name"] for row in result["comparisons"]} == {"steady_five", str(folder)}
 
-    code, out, err = command(train, f"resume={folder}", "total_steps=3072")
+    code, out, err = command(train, f"resume={folder}", "total_steps=6144")
     assert code == 0, err
-    assert json.loads((folder / "run.json").read_text())["steps"] == 3072
+    assert json.loads((folder / "run.json").read_text())["steps"] == 6144
     assert run_folders() == [folder]
     code, _, err = command(train, f"resume={folder}", "seed=9")
     assert code == 1 and "a resumed run cannot change 'seed=9'" in err

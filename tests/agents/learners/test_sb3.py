@@ -218,6 +218,8 @@ def test_a_run_without_checkpoint_cannot_be_resumed(tmp_path):
         ({"algorithm": "PPG"}, "unknown algorithm 'PPG'; known: A2C, PPO"),
         ({"algorithm": "PPO", "activation": "step"}, "unknown activation 'step'"),
         ({"algorithm": "PPO", "schedule": "cosine"}, "schedule must be"),
+        ({"algorithm": "PPO", "initial_action": 3.0}, "initial_action must lie in"),
+        ({"algorithm": "SAC", "initial_action": 0.0}, "initial_action is for A2C, PPO"),
     ],
 )
 def test_wrong_settings_are_named(arguments, message):
@@ -230,6 +232,15 @@ def test_a_setting_of_another_algorithm_is_named():
     """A setting that is ignored would be taken for one that was used."""
     with pytest.raises(ValueError, match="PPO has no setting 'train_freq'; it takes: batch_size"):
         learner("PPO", train_freq=4)
+
+
+def test_a_policy_starts_where_it_is_told(tmp_path):
+    """In the middle of wide bounds every order is far too large."""
+    starting = learner("PPO", initial_action=-0.8)
+    starting.train(SPEC, tmp_path, total_steps=512, eval_tapes=4, eval_every=0)
+    first = RunFolder(tmp_path).read_evaluations()[0]["mean_per_period"]
+    constant = evaluate(Constant(1.0), SPEC, num_tapes=4, split="validation")
+    assert first == pytest.approx(constant.mean, rel=0.2)
 
 
 def test_a_record_is_json_without_nan(trained):
