@@ -82,13 +82,13 @@ class SingleNode:
 
     @property
     def largest_order(self) -> float:
-        """A generous bound of one order: twice the demand of lead time and a few set-ups."""
-        cover = self.lead_time + 2.0
+        """A bound of one order: from nothing to four deviations above the order-up-to mean."""
+        cover = self.lead_time + 1.0
         fixed = 0.0
         if self.holding_cost:
             fixed = math.sqrt(2.0 * self.fixed_order_cost * self.demand.mean / self.holding_cost)
-        spread = 8.0 * self.demand.sd * math.sqrt(cover)
-        return float(math.ceil(2.0 * (cover * self.demand.mean + spread + fixed)))
+        spread = 4.0 * self.demand.sd * math.sqrt(cover)
+        return float(max(math.ceil(cover * self.demand.mean + spread + fixed), 1))
 
     def build(self, size: str, task: str) -> World:
         """Builds the world; it has one size."""

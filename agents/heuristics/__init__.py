@@ -1,0 +1,1 @@
+"""Classical policies; every rule cites its source."""

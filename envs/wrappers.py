@@ -1,0 +1,321 @@
+"""Wrappers for the native batch: scaling, flattening, other action spaces, one row per product.
+
+Scaling is static: fields are divided by the environment's typical sizes, never by statistics of a
+tape, so a policy meets the same numbers in training, validation and use.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+
+Floats = npt.NDArray[np.float32]
+
+CLIP = 1e4
+"""Scaled observations are cut at this size, so that flattened spaces stay finite in float32."""
+
+
+class ObservationTransform:
+    """Scales and flattens observations; a run folder keeps it as JSON."""
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        scales: Mapping[str, npt.NDArray[np.float64]] | None,
+        flatten: bool,
+    ) -> None:
+        """Takes the fields in their order.
+
+        Args:
+            shapes: field -> shape without the batch axis.
+            scales: field -> typical size, broadcastable to the shape; None leaves the units.
+            flatten: whether to return one vector per row instead of named fields.
+        """
+        self.shapes = {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
+        self.scales = None
+        if scales is not None:
+            self.scales = {
+                name: np.ascontiguousarray(np.broadcast_to(scales[name], shape), dtype=np.float32)
+                for name, shape in self.shapes.items()
+            }
+        self.flatten = flatten
+
+    @classmethod
+    def for_env(
+        cls, envs: Any, *, scale: bool = True, flatten: bool = True
+    ) -> "ObservationTransform":
+        """The transform for an environment, single or vector, wrapped or not."""
+        base = envs.unwrapped
+        task, space = base.task, base.task.observation_space()
+        shapes = {name: box.shape for name, box in space.spaces.items()}
+        return cls(shapes, task.observation_scale() if scale else None, flatten)
+
+    @property
+    def space(self) -> spaces.Space[Any]:
+        """The space of one transformed observation."""
+        if self.flatten:
+            size = sum(int(np.prod(shape)) for shape in self.shapes.values())
+            return spaces.Box(-CLIP, CLIP, (size,), dtype=np.float32)
+        return spaces.Dict(
+            {
+                name: spaces.Box(-CLIP, CLIP, shape, dtype=np.float32)
+                for name, shape in self.shapes.items()
+            }
+        )
+
+    def __call__(self, observation: Mapping[str, npt.NDArray[Any]]) -> Any:
+        """Transforms a batch: fields (B, ...) to fields, or to one array (B, D)."""
+        fields = {}
+        for name, shape in self.shapes.items():
+            values = np.asarray(observation[name], dtype=np.float32)
+            if self.scales is not None:
+                values = values / self.scales[name]
+            values = np.minimum(np.maximum(values, -CLIP), CLIP)
+            rows = values.shape[0] if values.ndim > len(shape) else 1
+            fields[name] = values.reshape(rows, -1) if self.flatten else values
+        return np.concatenate(list(fields.values()), axis=1) if self.flatten else fields
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; `from_dict` reads it."""
+        return {
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "scales": None
+            if self.scales is None
+            else {name: values.ravel().tolist() for name, values in self.scales.items()},
+            "flatten": self.flatten,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "ObservationTransform":
+        """Builds the transform that `to_dict` described."""
+        shapes = {name: tuple(shape) for name, shape in record["shapes"].items()}
+        scales = record["scales"]
+        if scales is not None:
+            scales = {name: np.asarray(scales[name]).reshape(shapes[name]) for name in shapes}
+        return cls(shapes, scales, bool(record["flatten"]))
+
+
+class TransformObservations(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Applies an `ObservationTransform` to a batch."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], transform: ObservationTransform) -> None:
+        """Wraps `env`."""
+        super().__init__(env)
+        self.transform = transform
+        self.single_observation_space = transform.space
+        self.observation_space = batch_space(transform.space, env.num_envs)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Resets; the observation is transformed."""
+        observation, info = self.env.reset(**kwargs)
+        return self.transform(observation), info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps; the observation, and any final one, is transformed."""
+        observation, reward, terminated, truncated, info = self.env.step(actions)
+        if "final_obs" in info:
+            final = np.empty(self.num_envs, dtype=object)
+            for i, row in enumerate(info["final_obs"]):
+                one = self.transform({name: value[None] for name, value in row.items()})
+                final[i] = one[0] if self.transform.flatten else {k: v[0] for k, v in one.items()}
+            info = {**info, "final_obs": final}
+        return self.transform(observation), reward, terminated, truncated, info
+
+
+def rescale_action(
+    action: npt.NDArray[Any], low: npt.NDArray[Any], high: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Stretches an action from [-1, 1] onto [low, high], elementwise."""
+    return np.asarray(low + (action + 1.0) * 0.5 * (high - low))
+
+
+class RescaleActions(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Offers [-1, 1] per entry instead of a bounded Box; a Box of [-1, 1] is left as it is."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        """Wraps `env`.
+
+        Raises:
+            ValueError: unless the action space is a Box with finite bounds.
+        """
+        super().__init__(env)
+        space = env.single_action_space
+        if not isinstance(space, spaces.Box) or not space.is_bounded():
+            raise ValueError(f"action_space: must be a Box with finite bounds, got {space}")
+        self._low, self._high = space.low, space.high
+        self.single_action_space = spaces.Box(-1.0, 1.0, space.shape, dtype=np.float32)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps with the stretched action."""
+        return self.env.step(rescale_action(np.asarray(actions), self._low, self._high))
+
+
+class OrderUpTo(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Actions are order-up-to levels in units; wraps a replenishment batch in mode `quantity`.
+
+    The order is the level less the inventory position, or nothing where the position is higher.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        """Wraps `env`.
+
+        Raises:
+            ValueError: unless actions are quantities, one per product.
+        """
+        super().__init__(env)
+        self._high = _quantities(env)
+        self.single_action_space = spaces.Box(np.zeros_like(self._high), self._high)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self._position: Floats = np.zeros((env.num_envs, *self._high.shape), np.float32)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Resets and notes the inventory position."""
+        observation, info = self.env.reset(**kwargs)
+        self._position = observation["inventory_position"]
+        return observation, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Orders up to `actions`, (B, P) units."""
+        orders = np.maximum(np.asarray(actions) - self._position, 0.0)
+        result = self.env.step(orders)
+        self._position = result[0]["inventory_position"]
+        return result
+
+
+class Rule(Protocol):
+    """What `Residual` asks of a rule: Stable-Baselines3's `predict` in mode `quantity`."""
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None
+    ) -> tuple[Any, Any]:
+        """Orders (B, P) in units, and the rule's state."""
+
+
+class Residual(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Actions correct a rule: 0 is the rule's order, 1 adds `reach` typical review demands.
+
+    Wraps a replenishment batch in mode `quantity`. The mode `action="residual"` of an environment
+    does the like around its standing rule; this wrapper takes any policy.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], rule: Rule, reach: float = 1.0) -> None:
+        """Wraps `env` around `rule`.
+
+        Args:
+            env: a batch whose actions are quantities, one per product.
+            rule: a policy that speaks quantities.
+            reach: how far an action of 1 goes, in mean demands of a review period.
+
+        Raises:
+            ValueError: for another action space, or a reach that is not positive.
+        """
+        super().__init__(env)
+        high = _quantities(env)
+        if not reach > 0:
+            raise ValueError(f"reach: must be > 0, got {reach!r}")
+        base: Any = env.unwrapped
+        rate = base.world.source.demand.mean_rate(base.world.network).sum(axis=0)
+        self._unit = (reach * rate * base.periods_per_step).astype(np.float32)
+        self._rule = rule
+        self._state: Any = None
+        self._last: tuple[Any, Any] = ({}, None)
+        self.single_action_space = spaces.Box(-1.0, 1.0, high.shape, dtype=np.float32)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Resets the batch and the rule."""
+        observation, info = self.env.reset(**kwargs)
+        self._state = None
+        self._last = (observation, np.ones(self.num_envs, dtype=bool))
+        return observation, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Adds the correction to the rule's order."""
+        observation, start = self._last
+        orders, self._state = self._rule.predict(observation, self._state, start)
+        result = self.env.step(np.maximum(orders + np.asarray(actions) * self._unit, 0.0))
+        self._last = (result[0], result[2] | result[3])
+        return result
+
+
+def _quantities(env: VectorEnv[Any, Any, Any]) -> Floats:
+    """Largest orders (P,) of a batch in mode `quantity`; a ValueError for any other."""
+    space: Any = env.single_action_space
+    mode = getattr(env.unwrapped, "action_mode", None)
+    if mode != "quantity" or len(space.shape) != 1:
+        raise ValueError(
+            f"action: this wrapper needs quantities, one per product; got mode {mode!r} of shape "
+            f"{space.shape}"
+        )
+    return np.asarray(space.high, dtype=np.float32)
+
+
+class PerProduct(VectorEnv[Any, Any, Any]):
+    """One row per product: a batch of B replicas of P products becomes B * P rows.
+
+    A policy for one product then serves any assortment (Madeka et al. 2022). A row sees its
+    product's fields, and the fields of the whole network beside them; its reward is an equal share
+    of the replica's, so the sum over rows is the replica's reward. Row `b * P + p` is product p of
+    replica b.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        """Wraps a batch whose actions are one number per product."""
+        self.env = env
+        shape = env.single_action_space.shape
+        if shape is None or len(shape) != 1:
+            raise ValueError(f"action: must be one number per product, got shape {shape}")
+        self._products = shape[0]
+        self.num_envs = env.num_envs * self._products
+        self.metadata, self.render_mode = env.metadata, env.render_mode
+        base: Any = env.unwrapped
+        space: Any = env.single_observation_space
+        shared = {"season", "days_to_event", "storage_capacity", "receiving_capacity"}
+        self._own = [name for name in space.spaces if name not in shared]
+        boxes = {}
+        for name, box in space.spaces.items():
+            low, high = (box.low[0], box.high[0]) if name in self._own else (box.low, box.high)
+            boxes[name] = spaces.Box(np.asarray(low), np.asarray(high), dtype=np.float32)
+        self.single_observation_space = spaces.Dict(boxes)
+        action: Any = env.single_action_space
+        self.single_action_space = spaces.Box(
+            float(action.low.min()), float(action.high.max()), (1,), dtype=np.float32
+        )
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def _rows(self, observation: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        rows = {}
+        for name, values in observation.items():
+            if name in self._own:
+                rows[name] = values.reshape(self.num_envs, *values.shape[2:])
+            else:
+                rows[name] = np.repeat(values, self._products, axis=0)
+        return rows
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Resets all replicas; an int seed s gives replica b the seed s + b."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._rows(observation), info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps all replicas; `actions` has shape (B * P, 1)."""
+        joint = np.asarray(actions).reshape(self.env.num_envs, self._products)
+        observation, reward, terminated, truncated, info = self.env.step(joint)
+        p = self._products
+        return (
+            self._rows(observation),
+            np.repeat(reward / p, p),
+            np.repeat(terminated, p),
+            np.repeat(truncated, p),
+            info,
+        )
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Closes the wrapped batch."""
+        self.env.close()
