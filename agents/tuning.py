@@ -8,7 +8,7 @@ import numpy as np
 
 from stockyard.agents.heuristics.base import Facts, Parameter
 
-GRID = 7
+GRID = 5
 """Points per parameter and round."""
 
 ROUNDS = 12
@@ -35,9 +35,9 @@ def tune(
 ) -> TuningResult:
     """Searches a heuristic's parameters on tapes of the split "train".
 
-    Coordinate by coordinate, a grid of 7 points moves to where the best lies on its edge and shrinks
-    by half around it otherwise, until it is as fine as a unit or 1 % of where it began. All
-    candidates meet the same tapes.
+    Coordinate by coordinate, a grid of 5 points moves on where the best lies on its edge, and
+    shrinks by half around the best otherwise, until it is as fine as a unit, or 2 % of the range it
+    began with. All candidates meet the same tapes.
 
     Args:
         name: a registered heuristic with something to tune.

@@ -108,15 +108,14 @@ class Heuristic:
         raise NotImplementedError
 
 
-def protection_forecast(
-    observation: Mapping[str, npt.NDArray[Any]], review_days: float
+def forecast_over(
+    observation: Mapping[str, npt.NDArray[Any]], days: Floats
 ) -> tuple[Floats, Floats]:
-    """Forecast over lead time and review: mean (B, P) units, and its log standard deviation.
+    """Forecast over `days` (B, P) from now: mean (B, P) units, and its log standard deviation.
 
     Means and log deviations are interpolated linearly between the horizons shown; the deviation is
     that of the lognormal through the shown P50 and P90.
     """
-    days = np.asarray(observation["quoted_lead_time"], dtype=np.float64) + review_days
     mean = np.asarray(observation["forecast_mean"], dtype=np.float64)
     quantiles = np.asarray(observation["forecast_quantiles"], dtype=np.float64)
     middle = np.maximum(quantiles[..., 1], 1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -160,7 +161,12 @@ class ProgressBar(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._bar = tqdm(
-            total=self._total, initial=self.num_timesteps, unit=" steps", unit_scale=True
+            total=self._total,
+            initial=self.num_timesteps,
+            unit=" steps",
+            unit_scale=True,
+            # A log file wants a line now and then, a terminal a moving bar.
+            mininterval=0.1 if sys.stderr.isatty() else 15.0,
         )
         self._show()
 
