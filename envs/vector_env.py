@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from stockyard.envs.metrics import LazyFigures, summarise
-from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.arrays import Array, all_sum, batch_fastest
 from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.params import Backend, array_maker
 from stockyard.envs.network.standing_rules import Rule
@@ -120,7 +120,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self._view: View | None = None
         self._value: Array | None = None
         self._is_done = False
-        self._frames: list[dict[str, npt.NDArray[np.float64]]] = []
+        self.frames: list[dict[str, npt.NDArray[np.float64]]] = []
 
     @property
     def periods_per_step(self) -> int:
@@ -187,7 +187,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self._view = view
         self._value = value_of(params, view.state, view.outlook)
         self._is_done = False
-        self._frames = []
+        self.frames = []
         info = {"tape_hash": tape.digests()}
         return self._observation(view), info
 
@@ -256,7 +256,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
                 return observation, np.zeros(self.num_envs), flags, flags.copy(), info
             raise RuntimeError("the episode is over; call reset()")
         view, params = self._current, self.params
-        action = self._make(check_action(actions, self.action_space))
+        action = self._make(batch_fastest(check_action(actions, self.action_space), np.float64))
         decoded = self.task.decode(params, self.action_mode, action, view)
         after, stretch = self._advance(view, decoded.decisions)
         after = after._replace(outlook=outlook_at(self.world, after.tape, after.period))
@@ -289,15 +289,18 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _observation(self, view: View) -> dict[str, npt.NDArray[np.float32]]:
         fields = self.task.observe(self.params, view)
-        return {name: _numpy(values, np.float32) for name, values in fields.items()}
+        return {name: _shown(values) for name, values in fields.items()}
 
     def _note_frame(self, view: View, stretch: Stretch) -> None:
+        """Keeps what pictures of replica 0 need."""
         flows = stretch.flows
-        self._frames.append(
+        ordered = flows[0].ordered
+        self.frames.append(
             {
                 "on_hand": _numpy(view.state.on_hand)[0],
-                "demand": sum(_numpy(f.demand)[0].sum(axis=0) for f in flows),
+                "demand": sum(_numpy(f.demand)[0] for f in flows),
                 "sold": sum(_numpy(f.sold)[0] for f in flows),
+                "ordered": np.zeros(1) if ordered is None else _numpy(ordered)[0],
             }
         )
 
@@ -307,7 +310,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             return None
         from stockyard.envs.rendering import draw_episode
 
-        return draw_episode(self.world.network, self._frames)
+        days = self.periods_per_step / self.world.network.periods_per_day
+        return draw_episode(self.world.network, self.frames, days)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Lets go of the tapes."""
@@ -341,16 +345,19 @@ def check_action(actions: Any, space: Space[Any]) -> npt.NDArray[np.float64]:
     if array.shape != shape:
         raise ValueError(f"action: must have shape {shape}, got {array.shape}")
     finite = np.isfinite(array)
-    if not finite.all():
+    if np.count_nonzero(finite) < array.size:
         entry = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(f"action: entry {list(entry)} is {array[entry]}")
     return array
 
 
-def _numpy(values: Array, dtype: Any = None) -> npt.NDArray[Any]:
-    if not isinstance(values, np.ndarray):
-        values = values.detach().cpu().numpy()
-    return np.asarray(values, dtype=dtype) if dtype else np.asarray(values)
+def _numpy(values: Array) -> npt.NDArray[Any]:
+    return values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()
+
+
+def _shown(values: Array) -> npt.NDArray[np.float32]:
+    """A copy for the agent's eyes, in single precision and row by row in memory."""
+    return np.array(_numpy(values), dtype=np.float32, order="C")
 
 
 def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float64]:
@@ -358,9 +365,7 @@ def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float6
     outside = _numpy(decoded.outside)
     if decoded.requested is None or ordered is None:
         return outside
-    asked, got = _numpy(decoded.requested), _numpy(ordered)
-    batch = len(asked)
-    cut = np.abs(asked - got).reshape(batch, -1).sum(-1)
-    total = np.abs(asked).reshape(batch, -1).sum(-1)
+    asked = _numpy(decoded.requested)
+    cut, total = all_sum(np.abs(asked - _numpy(ordered))), all_sum(np.abs(asked))
     share: npt.NDArray[np.float64] = np.minimum(cut / np.maximum(total, 1e-9), 1.0)
     return np.maximum(outside, share)

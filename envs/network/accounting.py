@@ -6,10 +6,9 @@ and priced once: the same money at a fraction of the work.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from stockyard.envs.network.arrays import (
     Array,
+    all_sum,
     fill_share,
     namespace,
     product_sum,
@@ -55,12 +54,6 @@ def _over(parts: Sequence[Array | None]) -> Array | None:
     return total
 
 
-def _all(array: Array) -> Array:
-    """Sum over all axes but the first, products first, so that a row sums alike in any batch."""
-    sums = product_sum(array)
-    return sums if sums.ndim == 1 else product_sum(sums)
-
-
 def _sales(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     economics = params.economics
     if economics.valuation != "none":
@@ -83,17 +76,17 @@ def _sales(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     if economics.goodwill_per_lost_unit:
         lost = _over([f.lost for f in flows])
         if lost is not None:
-            ledger["goodwill"] = -_all(lost) * economics.goodwill_per_lost_unit
+            ledger["goodwill"] = -all_sum(lost) * economics.goodwill_per_lost_unit
 
 
 def _orders(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     shipped = _over([f.shipped for f in flows])
     if shipped is None:
         return
-    if params.network.inbound.unit_cost.any():
-        ledger["purchases"] = -_all(shipped * params.a.order_cost_own)
+    if params.pays_purchases:
+        ledger["purchases"] = -all_sum(shipped * params.a.order_cost_own)
         if params.has_third_party:
-            ledger["seller_purchases"] = _all(shipped * params.a.order_cost_sellers)
+            ledger["seller_purchases"] = all_sum(shipped * params.a.order_cost_sellers)
     if params.economics.fixed_order_cost:
         lines = _over([_count_positive(f.ordered) for f in flows if f.ordered is not None])
         ledger["fixed_order"] = -lines * params.economics.fixed_order_cost
@@ -101,15 +94,15 @@ def _orders(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
 
 def _count_positive(orders: Array) -> Array:
     """Number of order lines, (B,)."""
-    return _all(namespace(orders).asarray(orders > 0, dtype=orders.dtype))
+    return all_sum(namespace(orders).asarray(orders > 0, dtype=orders.dtype))
 
 
 def _movement(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     if params.economics.receive_per_unit:
         received = _over([f.received for f in flows])
         if received is not None:
-            ledger["receiving"] = -_all(received) * params.economics.receive_per_unit
-    if params.network.transfers.cost_per_unit.any():
+            ledger["receiving"] = -all_sum(received) * params.economics.receive_per_unit
+    if params.pays_transfers:
         moved = _over([f.transferred for f in flows])
         if moved is not None:
             ledger["transfer"] = -weighted_sum(product_sum(moved), params.a.transfer_cost)
@@ -127,7 +120,7 @@ def _freight(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
         return
     ledger["expedite"] = -product_sum(expedited) * economics.expedite_per_parcel
     if economics.waiting_per_parcel:
-        ledger["parcel_waiting"] = -_all(left) * economics.waiting_per_parcel
+        ledger["parcel_waiting"] = -all_sum(left) * economics.waiting_per_parcel
     if economics.late_per_parcel or economics.late_per_parcel_day:
         daily = economics.late_per_parcel_day * params.days_per_period
         fees = product_sum(late) * economics.late_per_parcel
@@ -163,12 +156,12 @@ def _rented(flows: Flows) -> Array:
 
 
 def _textbook(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
-    economics, network = params.economics, params.network
+    economics = params.economics
     holding: Array | None = None
-    if np.any(economics.holding_per_unit):
+    if params.pays_holding:
         on_hand = _over([f.end.on_hand for f in flows])
         holding = weighted_sum(product_sum(on_hand), params.a.holding)
-    if np.any(economics.transit_holding_per_unit) and len(network.transfers.tail):
+    if params.pays_transit_holding:
         under_way = _over([part for f in flows for part in (*f.end.transfers, f.end.staged)])
         if under_way is not None:
             cost = weighted_sum(product_sum(under_way), params.a.transit_holding)
@@ -177,7 +170,7 @@ def _textbook(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
         ledger["holding"] = -holding
     if economics.shortage_per_unit:
         short = _over([f.lost if f.end.backlog is None else f.end.backlog for f in flows])
-        ledger["shortage"] = -_all(short) * economics.shortage_per_unit
+        ledger["shortage"] = -all_sum(short) * economics.shortage_per_unit
 
 
 def stock_value(params: Params, state: State, cover: Array) -> Array:
@@ -203,11 +196,10 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
     if state.yard is not None:
         book = book + sum_entries(state.yard * params.a.handling_yard)
     if state.staged is not None:
-        tail = params.network.transfers.tail
-        book = book + sum_entries(state.staged * params.a.handling_node[tail])
+        book = book + sum_entries(state.staged * params.a.handling_node[params.plans.transfer_tail])
     share = fill_share(cover, state.position)
     share = economics.salvage_fraction + (1.0 - economics.salvage_fraction) * share
     value = weighted_sum(book * params.a.own, share)
     if state.parcels is not None:
-        value = value - _all(state.parcels) * economics.expedite_per_parcel
+        value = value - all_sum(state.parcels) * economics.expedite_per_parcel
     return value

@@ -11,10 +11,12 @@ from stockyard.envs.network.arrays import (
     Array,
     at_least,
     at_most,
+    concat,
     fill_share,
     floor_straight_through,
     namespace,
     product_sum,
+    stack,
     weighted_sum,
 )
 from stockyard.envs.network.params import Params
@@ -124,13 +126,11 @@ def _load_parcels(
     moved = [left[0] + late, *left[2 : bins - 1], nothing, left[bins - 1]]
     moved_volume = [left_volume[0] + late_volume, *left_volume[2 : bins - 1], nothing]
     moved_volume.append(left_volume[bins - 1])
-    state = state._replace(
-        parcels=xp.stack(moved, axis=2), parcel_volume=xp.stack(moved_volume, axis=2)
-    )
+    state = state._replace(parcels=stack(moved, axis=2), parcel_volume=stack(moved_volume, axis=2))
     return state, Dispatch(
         trucks=None,
-        dispatched=xp.stack(gone, axis=2),
-        dispatched_volume=xp.stack(gone_volume, axis=2),
+        dispatched=stack(gone, axis=2),
+        dispatched_volume=stack(gone_volume, axis=2),
         expedited=sent,
         expedited_volume=sent_volume,
         newly_late=late,
@@ -159,8 +159,8 @@ def join_parcels(
     missing = bins - 1 - mix.shape[0]
     zeros = xp.zeros_like(state.parcels[:, :, :1])
     tail = [zeros] * missing
-    join = xp.concat([zeros, units[:, :, None] * mix, *tail], axis=2)
-    join_volume = xp.concat([zeros, volume[:, :, None] * mix, *tail], axis=2)
+    join = concat([zeros, units[:, :, None] * mix, *tail], axis=2)
+    join_volume = concat([zeros, volume[:, :, None] * mix, *tail], axis=2)
     return (
         state._replace(
             parcels=state.parcels + join, parcel_volume=state.parcel_volume + join_volume
@@ -177,4 +177,4 @@ def _by_lane(params: Params, served: tuple[Array, ...], tier: int) -> Array:
         for region, lane in enumerate(rank.rank.lane.tolist()):
             if lane >= 0:
                 lanes[lane] = units[:, region]
-    return namespace(served[0]).stack([lanes[k] for k in sorted(lanes)], axis=1)
+    return stack([lanes[k] for k in sorted(lanes)], axis=1)

@@ -4,12 +4,16 @@ from typing import NamedTuple
 
 from stockyard.envs.network.arrays import (
     Array,
+    anywhere,
     at_least,
     fill_share,
     floor_straight_through,
     gather_sum,
+    minus_gathered,
     namespace,
     product_sum,
+    round_in_turn,
+    stack,
     sum_entries,
     take,
 )
@@ -102,12 +106,15 @@ def _total(parts: tuple[Array, ...]) -> Array:
 
 def _waterfall(params: Params, ranks: tuple[RankPlan, ...], start: _Round) -> _Round:
     """One pass over all ranks; adds to what `start` has served."""
+    xp = namespace(start.stock)
     stock, room, left, abandoned = start.stock, start.room, start.open, start.abandoned
     patient = params.is_backorder  # the owed wait, however slow
     served, picked = [], []
     for k, rank in enumerate(ranks):
         if rank.kept is not None and not patient:
             stays = left * rank.kept
+            if params.whole_units:  # the guard is for rounding errors of the running total
+                stays = xp.minimum(round_in_turn(stays, -1), left)
             gone = left - stays
             abandoned = gone if abandoned is None else abandoned + gone
             left = stays
@@ -118,7 +125,7 @@ def _waterfall(params: Params, ranks: tuple[RankPlan, ...], start: _Round) -> _R
             if room is not None:
                 units, by_region, room = _within_room(params, rank, units, by_region, room)
             picked.append(by_region + start.picked[k] if start.picked else by_region)
-        stock = stock - gather_sum(units, rank.to_node)
+        stock = minus_gathered(stock, units, rank.to_node)
         if rank.is_shared:  # shares of a ration may overdraw by a rounding error
             stock = at_least(stock, 0.0)
         left = left - units
@@ -141,8 +148,8 @@ def _grant(params: Params, rank: RankPlan, asked: Array, stock: Array) -> Array:
         claims = [r for r, n in enumerate(nodes) if n == node]
         shares = ration([asked[:, r] for r in claims], stock[:, node], True)
         for r, units in zip(claims, shares, strict=True):
-            granted[r] = units
-    return xp.stack(granted, axis=1)
+            granted[r] = xp.minimum(units, asked[:, r])  # in case demand is not whole
+    return stack(granted, axis=1)
 
 
 def _within_room(
@@ -150,13 +157,14 @@ def _within_room(
 ) -> tuple[Array, Array, Array]:
     """Cuts what is picked to the nodes' room; returns units, their sums (B, R), the room left."""
     picked = gather_sum(by_region, rank.to_node)
-    if bool((picked > room).any()):  # a share of one would change nothing
+    if anywhere(picked > room):  # a share of one would change nothing
         units = units * take(fill_share(room, picked), rank.node)[:, :, None]
         if params.whole_units:
             units = floor_straight_through(units)
         by_region = product_sum(units)
         picked = gather_sum(by_region, rank.to_node)
-    return units, by_region, at_least(room - picked, 0.0)
+        return units, by_region, at_least(room - picked, 0.0)
+    return units, by_region, room - picked
 
 
 def _substitute(
@@ -169,13 +177,19 @@ def _substitute(
         return xp.take(array, index, axis=2)
 
     parts = params.substitutions
-    wish = _total(tuple(along_products(unserved, n.source) * n.weight for n in parts))
+    asks = [unserved * n.weight for n in parts]  # by source; a group shares one weight
+    if params.whole_units:
+        together = round_in_turn(xp.stack(asks, axis=1), 1)
+        asks = [together[:, k] for k in range(len(parts))]
+    wish = _total(tuple(along_products(ask, n.source) for ask, n in zip(asks, parts, strict=True)))
     second = _waterfall(params, ranks, first._replace(open=wish, abandoned=None))
     unmet = second.open if second.abandoned is None else second.open + second.abandoned
     helped = 1.0 - fill_share(unmet, wish)
     # A served substitute relieves the products whose customers asked for it, in proportion.
-    relief = _total(tuple(along_products(n.weight * helped, n.receiver) for n in parts))
-    return at_least(unserved * (1.0 - relief), 0.0), second
+    relief = _total(
+        tuple(ask * along_products(helped, n.receiver) for ask, n in zip(asks, parts, strict=True))
+    )
+    return at_least(unserved - relief, 0.0), second
 
 
 def lost_by_cause(params: Params, flows: Flows) -> dict[str, Array]:

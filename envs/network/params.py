@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from stockyard.envs.network.arrays import Array, SumPlan
+from stockyard.envs.network.arrays import Array, SumPlan, index_of
 from stockyard.envs.network.economics import Economics, handling_values
 from stockyard.envs.network.topology import Network, Rank, Substitution
 
@@ -23,7 +23,7 @@ def array_maker(backend: Backend, dtype: str, device: str = "cpu") -> Any:
     if backend == "numpy":
 
         def make_numpy(values: Any) -> Array:
-            array = np.array(values, dtype=dtype)
+            array = np.array(values, dtype=dtype)  # keeps the order in memory
             array.setflags(write=False)
             return array
 
@@ -121,6 +121,15 @@ class Params:
         object.__setattr__(self, "days_per_period", days)
         several_tiers = len(network.acceptance_by_tier) > 1
         has_tariff = bool(network.outbound.tariff.any())
+        flags = {
+            "pays_purchases": network.inbound.unit_cost.any(),
+            "pays_transfers": network.transfers.cost_per_unit.any(),
+            "pays_holding": np.any(economics.holding_per_unit),
+            "pays_transit_holding": np.any(economics.transit_holding_per_unit)
+            and len(network.transfers.tail),
+        }
+        for name, flag in flags.items():
+            object.__setattr__(self, name, bool(flag))
         counts_picks = several_tiers or has_tariff or self.outbound_is_limited
         object.__setattr__(self, "counts_picks", counts_picks)
         rented = bool(economics.storage_rent_per_ft3_day)
@@ -129,7 +138,7 @@ class Params:
         object.__setattr__(self, "feeds_twice", bool(fed))
         object.__setattr__(self, "has_third_party", bool(third_party.any()))
         object.__setattr__(self, "substitutions", self._substitutions(make))
-        object.__setattr__(self, "plans", self._plans(make))
+        object.__setattr__(self, "plans", self._plans())
         object.__setattr__(self, "_ranks", {})
 
     # set in __post_init__
@@ -139,29 +148,49 @@ class Params:
     counts_picks: bool = dataclasses.field(init=False)  # someone asks how much each lane carried
     counts_volume: bool = dataclasses.field(init=False)  # shelf space is limited or costs rent
     feeds_twice: bool = dataclasses.field(init=False)  # suppliers and transfers reach some node
+    pays_purchases: bool = dataclasses.field(init=False)
+    pays_transfers: bool = dataclasses.field(init=False)
+    pays_holding: bool = dataclasses.field(init=False)
+    pays_transit_holding: bool = dataclasses.field(init=False)
     substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
     plans: "Plans" = dataclasses.field(init=False, repr=False)
     _ranks: dict[int, tuple["RankPlan", ...]] = dataclasses.field(init=False, repr=False)
 
     def index(self, values: Any) -> Any:
-        """An index array of the backend."""
-        if self.backend == "numpy":
-            return np.array(values, dtype=np.intp)
+        """An index of the backend for `arrays.take`."""
+        index = index_of(values)
+        if self.backend == "numpy" or isinstance(index, slice):
+            return index
         import torch
 
-        return torch.as_tensor(np.array(values, dtype=np.int64), device=self.device)
+        return torch.as_tensor(np.array(index), device=self.device)
 
-    def _mask(self, make: Any, selected: Any) -> Array | None:
-        """(E, P) 1 for the selected entries; None where all are."""
+    def mask(self, selected: Any) -> Array | None:
+        """An array (E, P), 1 for the selected lanes, (E,) or (E, P); None where all are."""
         if selected.all():
             return None
-        return make(selected[:, None] * np.ones(self.network.num_products))
+        if selected.ndim == 1:
+            selected = selected[:, None] * np.ones(self.network.num_products)
+        return array_maker(self.backend, self.dtype, self.device)(selected)
 
-    def _plans(self, make: Any) -> "Plans":
+    def _plans(self) -> "Plans":
         network = self.network
         n = network.num_nodes
         inbound, transfers = network.inbound.head, network.transfers.head
+        carries, lead = network.carries, network.inbound.lead_time
+        first_lane = np.where(carries.any(axis=0), carries.argmax(axis=0), -1)
         return Plans(
+            lead_masks=tuple(
+                (k, self.mask((lead == k) | ~carries)) for k in sorted(set(lead[carries].tolist()))
+            ),
+            first_lane_masks=tuple(
+                None if mask is None else mask[0]
+                for mask in (self.mask(first_lane[None] == e) for e in range(len(carries)))
+            ),
+            supplier_masks=tuple(
+                (v, self.mask(network.inbound.supplier == v))
+                for v in sorted(set(network.inbound.supplier[carries].tolist()))
+            ),
             inbound_to_node=SumPlan.of(inbound, n),
             transfers_to_node=SumPlan.of(transfers, n),
             transfers_from_node=SumPlan.of(network.transfers.tail, n),
@@ -170,7 +199,7 @@ class Params:
                 np.argsort(np.argsort(network.transfers.tail, kind="stable"))
             ),
             transit_masks=tuple(
-                (k, self._mask(make, network.transfers.transit == k))
+                (k, self.mask(network.transfers.transit == k))
                 for k in sorted(set(network.transfers.transit.tolist()))
             ),
             inbound_head=self.index(inbound),
@@ -243,14 +272,17 @@ class Arrays:
 
 
 class Plans(NamedTuple):
-    """How lanes add up to nodes, and where they begin and end."""
+    """How lanes add up to nodes, and where they begin and end; a mask is None where all are in."""
 
+    lead_masks: tuple[tuple[int, Array | None], ...]  # (periods, (E_in, P) with that lead time)
+    first_lane_masks: tuple[Array | None, ...]  # per lane (P,): first to carry the product
+    supplier_masks: tuple[tuple[int, Array | None], ...]  # (supplier, (E_in, P) it serves)
     inbound_to_node: SumPlan
     transfers_to_node: SumPlan
     transfers_from_node: SumPlan
     arrivals_to_node: SumPlan  # inbound lanes first, then transfer lanes
     from_tail_order: Any  # (E_tr,) index that undoes a stable sort of the lanes by tail
-    transit_masks: tuple[tuple[int, Array | None], ...]  # (periods, lanes (E_tr, P)); None: all
+    transit_masks: tuple[tuple[int, Array | None], ...]  # (periods, lanes (E_tr, P))
     inbound_head: Any  # (E_in,) index
     transfer_head: Any  # (E_tr,) index
     transfer_tail: Any  # (E_tr,) index

@@ -8,14 +8,18 @@ import numpy as np
 from stockyard.envs.network.arrays import (
     Array,
     at_least,
+    concat,
+    copy_of,
     fill_share,
     floor_straight_through,
     gather_sum,
     namespace,
+    plus_gathered,
+    round_straight_through,
+    stack,
     sum_entries,
     take,
     weighted_sum,
-    with_entry,
 )
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import Exogenous, State
@@ -30,13 +34,13 @@ def position_at_nodes(params: Params, state: State) -> Array:
     units = state.on_hand if state.yard is None else state.on_hand + state.yard
     if params.feeds_twice:
         for slot in state.inbound:
-            units = units + gather_sum(slot, plans.inbound_to_node)
+            units = plus_gathered(units, slot, plans.inbound_to_node)
     under_way = state.staged
     for slot in state.transfers:
         under_way = slot if under_way is None else under_way + slot
     if under_way is None:
         return units
-    return units + gather_sum(under_way, plans.transfers_to_node)
+    return plus_gathered(units, under_way, plans.transfers_to_node)
 
 
 def move(
@@ -62,16 +66,18 @@ def move(
     if wanted is None or not len(lanes.tail):
         return state, None, None
     wanted = at_least(wanted, 0.0)
+    if params.whole_units:
+        wanted = round_straight_through(wanted)
     moved = _within_tail_stock(params, state, wanted)
     if params.storage_is_limited:
         capacity = exogenous.revealed.storage_capacity
         moved = _within_head_space(params, state, moved, capacity)
         if params.whole_units:
             moved = floor_straight_through(moved)
-    on_hand = state.on_hand
-    for tail, leaving in _by_tail(params):
-        left = on_hand[:, tail] - sum_entries(moved[:, leaving])
-        on_hand = with_entry(on_hand, tail, at_least(left, 0.0))
+    on_hand = copy_of(state.on_hand)
+    for tail, leaving in lanes_by_tail(params):
+        left = state.on_hand[:, tail] - sum_entries(moved[:, leaving])
+        on_hand[:, tail] = at_least(left, 0.0)
     state = state._replace(on_hand=on_hand)
     leaving = moved
     if state.staged is not None:
@@ -83,33 +89,30 @@ def move(
 
 
 @functools.lru_cache(maxsize=64)
-def _by_tail(params: Params) -> tuple[tuple[int, Any], ...]:
+def lanes_by_tail(params: Params) -> tuple[tuple[int, Any], ...]:
     """Tails and the lanes that leave them, a slice where these are neighbours."""
     tails = params.network.transfers.tail
-    pairs: list[tuple[int, Any]] = []
-    for tail in sorted(set(tails.tolist())):
-        lanes = np.flatnonzero(tails == tail)
-        together = lanes[-1] - lanes[0] == len(lanes) - 1
-        pairs.append((tail, slice(lanes[0], lanes[-1] + 1) if together else params.index(lanes)))
-    return tuple(pairs)
+    return tuple(
+        (tail, params.index(np.flatnonzero(tails == tail))) for tail in sorted(set(tails.tolist()))
+    )
 
 
 def _within_tail_stock(params: Params, state: State, wanted: Array) -> Array:
     """Rations each tail's stock among its lanes; (B, E_tr, P), never more than there is."""
     xp = namespace(wanted)
     parts: list[Array] = []
-    for tail, lanes in _by_tail(params):
+    for tail, lanes in lanes_by_tail(params):
         claims, stock = wanted[:, lanes], state.on_hand[:, tail]
         if claims.shape[1] == 1:  # no sharing: all the stock may go, without a rounding error
             parts.append(xp.minimum(claims, stock[:, None]))
         elif params.whole_units:
             shares = ration([claims[:, k] for k in range(claims.shape[1])], stock, True)
-            parts.append(xp.stack(shares, axis=1))
+            parts.append(stack(shares, axis=1))
         else:
             parts.append(claims * fill_share(stock, sum_entries(claims))[:, None])
     if len(parts) == 1:
         return parts[0]
-    return take(xp.concat(parts, axis=1), params.plans.from_tail_order)
+    return take(concat(parts), params.plans.from_tail_order)
 
 
 def ration(claims: list[Array], stock: Array, whole_units: bool) -> list[Array]:

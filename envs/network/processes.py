@@ -185,10 +185,13 @@ class TwoPartArrivals:
             ],
             axis=1,
         )
-        for e, node in enumerate(network.inbound.head.tolist()):
+        heads = network.inbound.head.tolist()
+        for e, node in enumerate(heads):
             for p in np.flatnonzero(network.carries[e]).tolist():
                 c = congestion[:, network.inbound.supplier[e, p]]
-                key = (network.nodes[node], names[p])
+                # A second lane into a node has luck of its own.
+                earlier = sum(heads[k] == node and network.carries[k, p] for k in range(e))
+                key = (network.nodes[node], names[p], *([str(earlier)] if earlier else []))
                 wait = streams.generator("lead", *key).poisson(c * self.variable_days)
                 first[:, e, p] = np.rint((np.rint(c * self.fixed_days) + wait) * h)
                 gap = streams.generator("second_lead", *key).poisson(self.second_days, epochs)

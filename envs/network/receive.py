@@ -5,7 +5,9 @@ from typing import NamedTuple
 from stockyard.envs.network.arrays import (
     UNLIMITED,
     Array,
+    anywhere,
     at_least,
+    concat,
     fill_share,
     floor_straight_through,
     gather_sum,
@@ -54,24 +56,28 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
     overflow = None
     if params.storage_is_limited and stored is not None:
         over = stored - exogenous.revealed.storage_capacity
-        if bool((over > 0.0).any()):
+        if anywhere(over > 0.0):
             overflow = at_least(over, 0.0)
     if state.yard is None:
         on_hand = state.on_hand if arrived is None else state.on_hand + arrived
         state = state._replace(on_hand=on_hand, inbound=inbound, transfers=transfers)
         return state, Receipts(arrived, arrived, stored, overflow, None)
     refused = None
+    volume = weighted_sum(state.yard, params.a.volume)
+    if arrived is not None:
+        coming = weighted_sum(arrived, params.a.volume)
+        capacity = exogenous.revealed.yard_capacity
+        if params.yard_is_limited and anywhere(volume + coming > capacity):
+            share = fill_share(capacity - volume, coming)
+            due, inbound = _admit(params, due, inbound, take(share, params.plans.inbound_head))
+            moving, transfers = _admit(
+                params, moving, transfers, take(share, params.plans.transfer_head)
+            )
+            arrived = _by_node(params, due, moving)
+            admitted = weighted_sum(arrived, params.a.volume)
+            refused, coming = at_least(coming - admitted, 0.0), admitted
+        volume = volume + coming
     yard = state.yard if arrived is None else state.yard + arrived
-    volume = weighted_sum(yard, params.a.volume)
-    if params.yard_is_limited and bool((volume > exogenous.revealed.yard_capacity).any()):
-        waiting = weighted_sum(state.yard, params.a.volume)
-        coming = volume - waiting
-        share = fill_share(exogenous.revealed.yard_capacity - waiting, coming)
-        refused = coming * (1.0 - share)
-        inbound, transfers = _turn_away(params, inbound, transfers, due, moving, share)
-        arrived = None if arrived is None else arrived * share[:, :, None]
-        yard = state.yard if arrived is None else state.yard + arrived
-        volume = weighted_sum(yard, params.a.volume)
     share = fill_share(_dock_room(params, stored, exogenous, volume), volume)
     received = yard * share[:, :, None]
     if params.whole_units:
@@ -113,24 +119,22 @@ def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> 
         return gather_sum(inbound, plans.inbound_to_node)
     if inbound is None:
         return gather_sum(transfers, plans.transfers_to_node)
-    both = namespace(inbound).concat((inbound, transfers), axis=1)
+    both = concat((inbound, transfers))
     return gather_sum(both, plans.arrivals_to_node)
 
 
-def _turn_away(
-    params: Params,
-    inbound: tuple[Array, ...],
-    transfers: tuple[Array, ...],
-    due: Array | None,
-    moving: Array | None,
-    share: Array,
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Puts what a full yard refused back into the pipelines, due again next period."""
-    refused = 1.0 - share
-    if due is not None:
-        back = due * take(refused, params.plans.inbound_head)[:, :, None]
-        inbound = (inbound[0] + back, *inbound[1:]) if inbound else (back,)
-    if moving is not None:
-        back = moving * take(refused, params.plans.transfer_head)[:, :, None]
-        transfers = (transfers[0] + back, *transfers[1:]) if transfers else (back,)
-    return inbound, transfers
+def _admit(
+    params: Params, due: Array | None, pipeline: tuple[Array, ...], share: Array
+) -> tuple[Array | None, tuple[Array, ...]]:
+    """Splits what is due (B, E, P) into what a full yard lets in and what comes again next period.
+
+    Returns:
+        The part let in, and the pipeline with the rest in its first slot.
+    """
+    if due is None:
+        return None, pipeline
+    admitted = due * share[:, :, None]
+    if params.whole_units:
+        admitted = floor_straight_through(admitted)
+    back = due - admitted
+    return admitted, (pipeline[0] + back, *pipeline[1:]) if pipeline else (back,)

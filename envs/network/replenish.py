@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 from stockyard.envs.network.arrays import (
     Array,
-    as_like,
+    all_sum,
     at_least,
     fill_share,
     floor_straight_through,
     namespace,
+    round_in_turn,
     round_straight_through,
     spread,
     sum_entries,
@@ -76,36 +77,28 @@ def place_orders(
 
 def _within_supplier_capacity(params: Params, orders: Array, capacity: Array) -> Array:
     """Cuts each supplier's orders in proportion to `capacity` (B, V) units per day of review."""
-    xp = namespace(orders)
-    supplier = params.network.inbound.supplier
-    share = xp.ones_like(orders)
-    for v in range(len(params.network.suppliers)):
-        served = supplier == v
-        if not served.any():
-            continue
-        lanes = served.any(axis=1).nonzero()[0].tolist()
-        mask = as_like(served, orders)
-        wanted = sum((orders[:, lane] * mask[lane]).sum(-1) for lane in lanes)
-        part = fill_share(capacity[:, v] * params.review_days, wanted)[:, None, None]
-        share = share * (1.0 - mask * (1.0 - part))
-    return orders * share
+    kept = orders
+    for v, mask in params.plans.supplier_masks:
+        own = orders if mask is None else orders * mask
+        part = fill_share(capacity[:, v] * params.review_days, all_sum(own))
+        kept = kept - own * (1.0 - part)[:, None, None]
+    return kept
 
 
 def _padded(inbound: tuple[Array, ...], slots: int, like: Array) -> list[Array]:
-    empty = namespace(like).zeros_like(like)
-    return [*inbound, *[empty] * (slots - len(inbound))]
+    if len(inbound) >= slots:
+        return [*inbound]
+    return [*inbound, *[namespace(like).zeros_like(like)] * (slots - len(inbound))]
 
 
 def _send_at_fixed_lead(
     params: Params, inbound: tuple[Array, ...], orders: Array
 ) -> tuple[tuple[Array, ...], Array | None]:
-    lead = params.network.inbound.lead_time
-    carried = params.network.carries
-    leads = sorted(set(lead[carried].tolist()))
-    slots = _padded(inbound, max(leads), orders)
+    masks = params.plans.lead_masks
+    slots = _padded(inbound, masks[-1][0], orders)
     landed = None
-    for k in leads:
-        part = orders if len(leads) == 1 else orders * as_like((lead == k) & carried, orders)
+    for k, mask in masks:
+        part = orders if mask is None else orders * mask
         if k == 0:
             landed = part
         else:
@@ -118,7 +111,7 @@ def _send_in_parts(
 ) -> tuple[tuple[Array, ...], Array | None, Array]:
     parts = orders[:, None] * shipments.fraction
     if params.whole_units:
-        parts = round_straight_through(parts)
+        parts = round_in_turn(parts, 1)  # together no more than was ordered
     first, last = int(shipments.lead.min()), int(shipments.lead.max())
     arriving = spread(parts, shipments.lead - first, last - first + 1)
     slots = _padded(inbound, last, orders)

@@ -11,7 +11,7 @@ from stockyard.envs.network.arrays import (
     at_most,
     fill_share,
     gather_sum,
-    namespace,
+    stack,
     weighted_sum,
 )
 from stockyard.envs.network.params import Params
@@ -20,7 +20,6 @@ from stockyard.envs.network.state import State
 
 def owner_volume(params: Params, state: State) -> Array:
     """Volume on hand, in the yard, staged and inbound by owner and node, (B, O, N) ft3."""
-    xp = namespace(state.on_hand)
     network, plans = params.network, params.plans
     position = state.on_hand if state.yard is None else state.on_hand + state.yard
     for slot in state.inbound:
@@ -34,7 +33,7 @@ def owner_volume(params: Params, state: State) -> Array:
     for owner in range(network.products.num_owners):
         mask = as_like(owners == owner, position)
         columns.append(weighted_sum(position, params.a.volume * mask))
-    return xp.stack(columns, axis=1)
+    return stack(columns, axis=1)
 
 
 def within_limits(params: Params, state: State, orders: Array, limits: Array | None) -> Array:
@@ -52,7 +51,6 @@ def within_limits(params: Params, state: State, orders: Array, limits: Array | N
     """
     if limits is None:
         return orders
-    xp = namespace(orders)
     network = params.network
     room = limits - owner_volume(params, state)
     room = at_most(at_least(room, 0.0), UNLIMITED)
@@ -67,5 +65,5 @@ def within_limits(params: Params, state: State, orders: Array, limits: Array | N
             wanted = sum(weighted_sum(orders[:, lane], volume) for lane in into)
             share = fill_share(room[:, owner, node], wanted)[:, None]
             for lane in into:
-                lanes[lane] = lanes[lane] * (1.0 - mask * (1.0 - share))
-    return xp.stack(lanes, axis=1)
+                lanes[lane] = lanes[lane] - lanes[lane] * mask * (1.0 - share)
+    return stack(lanes, axis=1)

@@ -16,13 +16,14 @@ from stockyard.envs.network.arrays import (
     SumPlan,
     as_like,
     at_least,
+    copy_of,
     gather_sum,
-    namespace,
+    stack,
     sum_entries,
     take,
 )
 from stockyard.envs.network.params import Params, array_maker
-from stockyard.envs.network.place import position_at_nodes
+from stockyard.envs.network.place import lanes_by_tail, position_at_nodes
 from stockyard.envs.network.state import Revealed, State
 
 Rule = Callable[[Params, State, Revealed], Array | None]
@@ -92,9 +93,8 @@ class BaseStock:
 
 def on_first_lane(params: Params, units: Array) -> Array:
     """Puts product orders (B, P) on the first inbound lane that carries each product."""
-    first = params.network.carries.argmax(axis=0)
-    lanes = [as_like(first == e, units) * units for e in range(len(params.network.carries))]
-    return namespace(units).stack(lanes, axis=1)
+    masks = params.plans.first_lane_masks
+    return stack([units if mask is None else units * mask for mask in masks], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,17 +118,20 @@ class ForecastSharePush:
         plan = _push_plan(params, self.rest_to)
         plans, daily = params.plans, revealed.forecast_daily
         position = take(position_at_nodes(params, state), plans.transfer_head)
-        need = (
-            take(gather_sum(daily, plan.nearest), plans.transfer_head) * self.cover_days - position
-        )
-        wanted = at_least(need, 0.0)
+        nearby = take(gather_sum(daily, plan.nearest), plans.transfer_head)
+        wanted = at_least(nearby * self.cover_days - position, 0.0)
         if plan.share is not None:
             wanted = wanted * plan.share
-        if plan.takes_rest is None:
+        if not plan.takes_rest:
             return wanted
-        left = state.on_hand - gather_sum(wanted, plans.transfers_from_node)
-        rest = at_least(left - (sum_entries(daily) * self.reserve_days)[:, None], 0.0)
-        return wanted + take(rest, plans.transfer_tail) * plan.takes_rest
+        total = copy_of(wanted)
+        reserve = sum_entries(daily) * self.reserve_days
+        for tail, lanes, takers, share in plan.takes_rest:
+            left = state.on_hand[:, tail] - sum_entries(take(wanted, lanes))
+            rest = at_least(left - reserve, 0.0) * share
+            for lane in takers:
+                total[:, lane] += rest
+        return total
 
 
 class _PushPlan(NamedTuple):
@@ -136,7 +139,8 @@ class _PushPlan(NamedTuple):
 
     nearest: SumPlan  # regions to nodes: whose first choice a node is
     share: Array | None  # (E_tr, P) part of the head's need that a lane brings; None: all
-    takes_rest: Array | None  # (E_tr, 1) part of its tail's rest that a lane takes
+    # per tail with large centres: the tail, its lanes, those that share its rest, and each's part
+    takes_rest: tuple[tuple[int, Any, tuple[int, ...], float], ...]
 
 
 @functools.lru_cache(maxsize=64)
@@ -152,12 +156,16 @@ def _push_plan(params: Params, rest_to: tuple[int, ...]) -> _PushPlan:
     into = np.stack([reach[tails[heads == head]].sum(axis=0) for head in heads])
     share = reach[tails] / np.maximum(into, 1.0)
     takes = np.isin(heads, rest_to)
-    among = np.array([takes[tails == tail].sum() for tail in tails])
+    takes_rest = []
+    for tail, lanes in lanes_by_tail(params):
+        takers = tuple(np.flatnonzero(takes & (tails == tail)).tolist())
+        if takers:
+            takes_rest.append((tail, lanes, takers, 1.0 / len(takers)))
     make = array_maker(params.backend, params.dtype, params.device)
     return _PushPlan(
         nearest=SumPlan.of(first.node, network.num_nodes),
         share=None if (share == 1.0).all() else make(share),
-        takes_rest=make((takes / np.maximum(among, 1))[:, None]) if takes.any() else None,
+        takes_rest=tuple(takes_rest),
     )
 
 

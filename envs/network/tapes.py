@@ -1,9 +1,11 @@
 """Tapes: everything random of an episode, drawn before its first step.
 
-Arrays of a tape put time first, (T, B, ...), so that one period is a contiguous batch-first view.
+Arrays of a tape put time first, (T, B, ...), so that one period is a contiguous batch-first view;
+in memory the batch runs fastest, as everywhere in the step.
 """
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +25,9 @@ from stockyard.envs.network.processes import (
 from stockyard.envs.network.state import Exogenous, Revealed, Shipments
 from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.topology import Network
+
+LIMITS = Revealed._fields[2:]
+"""The fields of `Revealed` that are limits."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,15 +50,28 @@ class Tape:
 
     def known(self, period: int) -> Revealed:
         """What is known at the start of a period."""
-        limits = self.limits
+        limits = self._constant
+        if limits is None:
+            limits = [self.limit(field, period) for field in LIMITS]
         return Revealed(
             None if self.forecast_daily is None else self.forecast_daily[period],
             None if self.quoted is None else self.quoted[period // self.epoch_periods],
-            *(
-                _at(limits[field], period) if field in limits else None
-                for field in Revealed._fields[2:]
-            ),
+            *limits,
         )
+
+    def limit(self, field: str, period: int) -> Array | None:
+        """A limit of `Revealed` in a period, (1, entities); limits are announced ahead of time."""
+        values = self.limits.get(field)
+        if values is None:
+            return None
+        return values[0] if values.shape[0] == 1 else values[period]
+
+    @functools.cached_property
+    def _constant(self) -> list[Array | None] | None:
+        """All limits, if none changes over time."""
+        if any(values.shape[0] > 1 for values in self.limits.values()):
+            return None
+        return [self.limit(field, 0) for field in LIMITS]
 
     def at(self, period: int) -> Exogenous:
         """All of one period."""
@@ -99,10 +117,6 @@ class Tape:
         )
 
 
-def _at(values: Array, period: int) -> Array:
-    return values[0] if values.shape[0] == 1 else values[period]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class TapeSource:
     """Draws tapes of one world."""
@@ -143,7 +157,8 @@ class TapeSource:
                 arrivals.append(self.arrivals.draw(streams, self.network, epochs, days))
 
         def stack(parts: list[Any]) -> Array:
-            return make(np.stack(parts, axis=1))
+            """Joins replicas (T, ...) into (T, B, ...), the batch fastest in memory."""
+            return make(np.moveaxis(np.stack(parts, axis=-1), -1, 1))
 
         return Tape(
             demand=stack([path.demand for path in paths]),

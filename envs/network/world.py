@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.accounting import Ledger, cash_flows, stock_value
-from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.arrays import Array, batch_fastest
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import HORIZONS_DAYS, Forecaster
@@ -78,7 +78,10 @@ class World:
         p = network.num_products
 
         def everywhere(values: Any) -> Array:
-            return make(np.repeat(np.asarray(values, dtype=np.float64)[None], batch, axis=0))
+            values = np.asarray(values, dtype=np.float64)
+            return make(
+                batch_fastest(np.broadcast_to(values, (batch, *values.shape)), values.dtype)
+            )
 
         empty = np.zeros((len(network.inbound.head), p))
         inbound = tuple(everywhere(units) for units in self.opening.inbound)

@@ -1,12 +1,24 @@
 """Buying: how much of each product to order from its suppliers."""
 
 import dataclasses
+import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
-from stockyard.envs.network.arrays import Array, as_like, at_least, at_most, namespace, sum_entries
+from stockyard.envs.network.arrays import (
+    Array,
+    all_sum,
+    as_like,
+    at_least,
+    at_most,
+    batch_fastest,
+    namespace,
+    stack,
+    sum_entries,
+)
 from stockyard.envs.network.forecast import HORIZONS_DAYS, QUANTILES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import on_first_lane
@@ -35,7 +47,105 @@ class Memory(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Replenishment:
-    """The buyer's view of a world. Implements `Task`; spaces are documented in the environment."""
+    """Buying for a retail network: `stockyard/Replenishment-v0`.
+
+    ## Description
+
+    A retailer buys P products from suppliers. Orders arrive at cross-docks in two parts, late and
+    not quite complete; a standing rule pushes stock on to fulfilment centres; customers in R
+    regions take what their nearest stocked centre offers at a speed they accept, or leave. Docks
+    and shelves are shared by all products and sized to the mean, so what is bought too early of one
+    product delays another. Textbook problems (`stockyard.envs.textbook`) are worlds of the same
+    environment with one node.
+
+    One `step` is one order: it simulates `periods_per_step` periods (a week in retail worlds, one
+    period in textbook problems). Order of events within a period:
+
+    1. The state is observed; goods received overnight are on the shelf.
+    2. Orders are placed (first period of a step only); an order with lead time l can be sold in l
+       periods.
+    3. The placement rule moves start-of-period stock between nodes.
+    4. Demand arrives; nodes serve it, rank by rank of each region's list.
+    5. Costs fall due on the stock that is left.
+    6. Pipelines advance; docks receive what yard, dock and shelf allow.
+
+    ## Action space
+
+    | mode | space | meaning |
+    |---|---|---|
+    | `cover` (retail default) | Box(-1, 1, (P,)) | level: the forecast of (a + 1) * 45 days |
+    | `quantity` (textbook: the only one) | Box(0, max order, (P,)) | units to order |
+    | `residual` | Box(-1, 1, (P,)) | level of the standing rule times 2^a; 0 is the rule |
+
+    An order is the level less the inventory position, never negative, on the first lane that
+    carries the product. Where a product has several inbound lanes, quantities are (P, E_in). What is out of reach is projected (`info["clip_fraction"]`).
+
+    ## Observation space
+
+    A Dict of float32 boxes in physical units, products first. L is the number of review periods
+    that an order can be under way; fields marked * appear in retail worlds only.
+
+    | field | shape | unit | min | max |
+    |---|---|---|---|---|
+    | `on_hand` | (P, N) | units | 0 | 1e9 |
+    | `inventory_position` | (P,) | units on hand and under way, less backlog | 0 or -1e9 | 1e9 |
+    | `backlog` (backorders only) | (P,) | units owed | 0 | 1e9 |
+    | `on_order_quoted` | (P, L) | units quoted to arrive in k + 1 review periods | 0 | 1e9 |
+    | `on_order` * | (P,) | units shipped by suppliers, not arrived | 0 | 1e9 |
+    | `in_transfer` * | (P,) | units between nodes | 0 | 1e9 |
+    | `yard` * | (P, N) | units arrived, not received | 0 | 1e9 |
+    | `sales_history` * | (P, 13) | units per review period, latest first | 0 | 1e9 |
+    | `in_stock_history` * | (P, 13) | share of days without a stock-out | 0 | 1 |
+    | `received_history` * | (P, 13) | units received from suppliers | 0 | 1e9 |
+    | `forecast_mean` * | (P, 5) | units over 7, 14, 28, 56, 91 days | 0 | 1e9 |
+    | `forecast_quantiles` * | (P, 5, 3) | P10, P50, P90 over the same days | 0 | 1e9 |
+    | `quoted_lead_time` * | (P,) | periods | 0 | 1e4 |
+    | `price`, `unit_cost` * | (P,) | USD | 0 | 1e6 |
+    | `volume` * | (P,) | ft3 | 0 | 1e6 |
+    | `storage_capacity` * | (N, 5) | ft3 now and announced 1 to 4 weeks ahead | 0 | 1e15 |
+    | `receiving_capacity` * | (N, 5) | ft3 per period, likewise | 0 | 1e15 |
+    | `season` * | (2,) | sine and cosine of the day of the year | -1 | 1 |
+    | `days_to_event` * | (2,) | days to the next two planned events; 365: none | 0 | 365 |
+
+    Sales are censored by stock-outs; intents, arrival times and fill rates are not shown. There is
+    no time to the end of the episode.
+
+    ## Reward
+
+    Retail: accrual profit in USD, cash plus the change of the stock's value (cost and handling paid
+    so far, in full up to 54 days of forecast, 35 % beyond), less 2 USD goodwill per lost unit.
+    Textbook: minus the textbook cost of the period.
+
+    ## Starting state
+
+    Retail: stock near the standing rule's long-run mean, after 28 days under that rule; the opening
+    stock is not a gift, for its value is subtracted. Textbook: empty.
+
+    ## Episode end
+
+    Truncated after `horizon` periods (retail: 182, 364, 546 by size); never terminated.
+
+    ## Arguments
+
+    See `stockyard.envs.vector_env.NetworkVectorEnv`: scenario, size, horizon, action, rules,
+    demand, integer, split, backend, dtype, render_mode.
+
+    ## Info
+
+    `ledger`: account -> USD, summing to the reward. `metrics`: key figures of
+    `stockyard.envs.metrics.summarise`, computed when first read. `clip_fraction`: share of the
+    action that was projected away. On reset: `tape_hash`.
+
+    ## References
+
+    Madeka et al., Deep Inventory Management, 2022 (arXiv 2210.03137); Andaz et al., Learning an
+    Inventory Control Policy with General Inventory Arrival Dynamics, 2023 (arXiv 2310.17168);
+    Heath & Jackson, IIE Transactions 26, 1994 (martingale forecasts).
+
+    ## Version history
+
+    - v0: unstable until the first leaderboard.
+    """
 
     world: World
     slots = ("replenish",)
@@ -53,7 +163,7 @@ class Replenishment:
         lanes = self.world.network.carries
         return len(lanes) if (lanes.sum(axis=0) > 1).any() else 1
 
-    @property
+    @functools.cached_property
     def _quoted_slots(self) -> int:
         """Review periods that an order can be under way, seen after the next review."""
         arrivals = self.world.source.arrivals
@@ -195,22 +305,30 @@ class Replenishment:
         slots = [*quoted[1:], quoted[-1] * 0.0]
         if ordered is None:
             return tuple(slots)
-        step, lead = self.world.periods_per_step, quoted_lead
-        if lead is None:
-            lead = params.network.inbound.lead_time
-        for k in range(len(slots)):
-            # One review after the order, slot k is due in k + 1 more: at a lead of k + 2 reviews.
-            within = (lead > (k + 1) * step) & (lead <= (k + 2) * step)
-            if quoted_lead is not None:
-                slots[k] = slots[k] + (ordered * within).sum(1)
-            elif within.any():
-                slots[k] = slots[k] + (ordered * as_like(within, ordered)).sum(1)
+        if quoted_lead is None:
+            for k, mask in self._quoted_masks(params):
+                slots[k] = slots[k] + sum_entries(ordered if mask is None else ordered * mask)
+            return tuple(slots)
+        slot = self._quoted_slot(quoted_lead)
+        first, last = max(int(slot.min()), 0), min(int(slot.max()), len(slots) - 1)
+        for k in range(first, last + 1):
+            slots[k] = slots[k] + sum_entries(ordered * (slot == k))
         return tuple(slots)
+
+    def _quoted_slot(self, lead: Array) -> Array:
+        """Slot of an order that has just been placed: slot k is due in k + 1 more reviews."""
+        return namespace(lead).ceil(lead / self.world.periods_per_step) - 2.0
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - few tasks, small entries
+    def _quoted_masks(self, params: Params) -> tuple[tuple[int, Array | None], ...]:
+        """Slots that orders at the lanes' fixed lead times are booked in, and their (E_in, P)."""
+        slot = self._quoted_slot(params.network.inbound.lead_time)
+        used = sorted({int(k) for k in slot[params.network.carries]} - {-2, -1})
+        return tuple((k, params.mask(slot == k)) for k in used)
 
     def _nothing(self, params: Params, batch: int) -> Array:
         like = params.a.volume
-        xp = namespace(like)
-        return xp.zeros((batch, like.shape[0]), dtype=like.dtype, device=like.device)
+        return as_like(batch_fastest(np.zeros((batch, like.shape[0])), np.float64), like)
 
     def _opening_quotes(self, params: Params, batch: int) -> tuple[Array, ...]:
         """The opening pipeline by review period of arrival."""
@@ -224,16 +342,15 @@ class Replenishment:
     def observe(self, params: Params, view: View) -> dict[str, Array]:
         """Builds every field; products first, as people read it."""
         state, memory = view.state, view.memory
-        xp = namespace(state.on_hand)
         position = state.position
         fields: dict[str, Array] = {"on_hand": state.on_hand.swapaxes(1, 2)}
         if state.backlog is not None:
-            owed = state.backlog.sum(1)
+            owed = sum_entries(state.backlog)
             fields["backlog"] = owed
             position = position - owed
         fields["inventory_position"] = position
         if self._quoted_slots:
-            fields["on_order_quoted"] = xp.stack(memory.quoted, axis=2)
+            fields["on_order_quoted"] = stack(memory.quoted, axis=2)
         if self.world.shows_history:
             fields |= self._rich_fields(params, view, position)
         return fields
@@ -244,7 +361,7 @@ class Replenishment:
         h = world.network.periods_per_day
         batch = like.shape[0]
         horizons = tuple(days * h for days in HORIZONS_DAYS)
-        means = xp.stack([at_least(m, 0.0) + like * 0.0 for m in self._means(view)], axis=1)
+        means = stack([at_least(m, 0.0) + like * 0.0 for m in self._means(view)], axis=1)
         factors = as_like(self._factors(horizons), like)
         quantiles = means[:, :, None, :] * factors
         known = view.tape.known(view.period)
@@ -268,9 +385,9 @@ class Replenishment:
             "on_order": on_order,
             "in_transfer": moving,
             "yard": yard.swapaxes(1, 2),
-            "sales_history": xp.stack(memory.sales, axis=2),
-            "in_stock_history": xp.stack(memory.in_stock, axis=2),
-            "received_history": xp.stack(memory.received, axis=2),
+            "sales_history": stack(memory.sales, axis=2),
+            "in_stock_history": stack(memory.in_stock, axis=2),
+            "received_history": stack(memory.received, axis=2),
             "forecast_mean": means.swapaxes(1, 2),
             "forecast_quantiles": xp.moveaxis(quantiles, 3, 1)
             if xp is np
@@ -299,16 +416,15 @@ class Replenishment:
 
     def _announced(self, view: View, field: str, like: Array) -> Array:
         """A capacity now and one to four weeks ahead, (B, N, 5); capacities are announced."""
-        xp = namespace(like)
         week = 7 * self.world.network.periods_per_day
         last = view.tape.num_periods - 1
         columns = []
         for k in range(5):
-            value = getattr(view.tape.known(min(view.period + k * week, last)), field)
+            value = view.tape.limit(field, min(view.period + k * week, last))
             if value is None:
                 value = as_like(np.full((1, self.world.network.num_nodes), 1e15), like)
             columns.append(value + like[:, :1] * 0.0)
-        return xp.stack(columns, axis=2)
+        return stack(columns, axis=2)
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns an action (B, P) or (B, P, E_in) into orders (B, E_in, P)."""
@@ -353,4 +469,5 @@ class Replenishment:
 
 def _mean(condition: Array, like: Array) -> Array:
     """Share of entries per replica for which the condition holds, (B,)."""
-    return (condition * (like * 0.0 + 1.0)).reshape((like.shape[0], -1)).mean(-1)
+    ones = namespace(like).asarray(condition, dtype=like.dtype)
+    return all_sum(ones) / math.prod(condition.shape[1:])
