@@ -273,7 +273,6 @@ class PerProduct(VectorEnv[Any, Any, Any]):
         self._products = shape[0]
         self.num_envs = env.num_envs * self._products
         self.metadata, self.render_mode = env.metadata, env.render_mode
-        base: Any = env.unwrapped
         space: Any = env.single_observation_space
         shared = {"season", "days_to_event", "storage_capacity", "receiving_capacity"}
         self._own = [name for name in space.spaces if name not in shared]

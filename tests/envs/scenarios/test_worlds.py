@@ -1,0 +1,80 @@
+"""Default networks are laid out sensibly, and their numbers hang together."""
+
+import numpy as np
+import pytest
+
+from stockyard.envs.data import DemandPanel
+from stockyard.envs.scenarios import build_world
+from stockyard.envs.scenarios.layout import great_circle_miles, lay_out
+from stockyard.envs.scenarios.presets import SIZES
+
+
+def test_distances_are_great_circles():
+    """New York to Los Angeles is about 2,450 miles."""
+    there = great_circle_miles(
+        np.array([40.7]), np.array([-74.0]), np.array([34.05]), np.array([-118.25])
+    )
+    assert there[0, 0] == pytest.approx(2450, abs=15)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_layouts_have_the_size_they_say(size):
+    """Every size has its cross-docks, centres and regions, and shares that sum to one."""
+    layout = lay_out(SIZES[size])
+    dims = SIZES[size]
+    nodes = dims.num_crossdocks + dims.num_regional_centres + dims.num_local_centres
+    assert len(layout.node_names) == len(set(layout.node_names)) == nodes
+    assert len(layout.region_names) == dims.num_regions
+    assert layout.region_share.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("scenario", ["steady", "real"])
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_worlds_are_consistent(scenario, size):
+    """Opening stock fits the shelves, every region can be served, margins are positive."""
+    world = build_world(scenario, size)
+    network, limits = world.network, world.source.capacities
+    used = world.opening.on_hand @ network.products.volume
+    assert (used <= limits.storage + 1e-9).all()
+    assert set(network.outbound.region.tolist()) == set(range(network.num_regions))
+    assert (network.products.price > network.products.unit_cost).all()
+    assert network.carries.any(axis=0).all()
+
+
+def test_every_region_is_reached_in_a_day_where_a_centre_stands():
+    """Tier 0 is a lane of no distance; a regional centre reaches the rest in two days."""
+    network = build_world("steady", "medium").network
+    home = network.outbound.distance < 1.0
+    assert (network.outbound.tier[home] == 0).all()
+    assert (network.outbound.tier[~home] > 0).all()
+
+
+def test_a_users_panel_replaces_the_shipped_one():
+    """Researchers bring their own demand."""
+    rng = np.random.default_rng(0)
+    from datetime import date
+
+    panel = DemandPanel(
+        demand=rng.poisson(3.0, (140, 5, 2)).astype(float),
+        start_date=date(2024, 1, 1),
+        products=tuple("abcde"),
+        regions=("east", "west"),
+        price=np.array([30.0, 45.0, 60.0, 33.0, 70.0]),
+    )
+    world = build_world("real", "small", demand=panel)
+    assert world.network.num_products == 5
+    assert world.network.num_regions == 2
+
+
+def test_a_catalogue_without_margin_is_refused():
+    """If every sale loses money, ordering nothing is optimal and the task is inverted."""
+    import dataclasses
+
+    from stockyard.envs.network.economics import Economics
+    from stockyard.envs.scenarios.presets import RETAIL
+    from stockyard.envs.scenarios.retail import check_margins
+
+    products = build_world("steady").network.products
+    poor = dataclasses.replace(products, unit_cost=products.price)
+    with pytest.raises(ValueError, match="contribution"):
+        check_margins(poor, Economics(), RETAIL)
