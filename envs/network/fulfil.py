@@ -136,19 +136,15 @@ def _waterfall(params: Params, ranks: tuple[RankPlan, ...], start: _Round) -> _R
 def _grant(params: Params, rank: RankPlan, asked: Array, stock: Array) -> Array:
     """What the nodes of one rank give, (B, R, P): all that is asked, or a proportional share."""
     xp = namespace(asked)
-    at_node = take(stock, rank.node)
     if not rank.is_shared:
-        return xp.minimum(asked, at_node)
-    if not params.whole_units:
-        total = take(gather_sum(asked, rank.to_node), rank.node)
-        return asked * fill_share(at_node, total)
-    granted: list[Array] = [asked[:, r] for r in range(asked.shape[1])]
-    nodes = rank.rank.node.tolist()
-    for node in set(nodes):
-        claims = [r for r, n in enumerate(nodes) if n == node]
-        shares = ration([asked[:, r] for r in claims], stock[:, node], True)
-        for r, units in zip(claims, shares, strict=True):
-            granted[r] = xp.minimum(units, asked[:, r])  # in case demand is not whole
+        return xp.minimum(asked, take(stock, rank.node))
+    granted: list[Array] = [None] * asked.shape[1]
+    for node, regions in rank.claims:
+        claims = [asked[:, r] for r in regions]
+        shares = ration(claims, stock[:, node], params.whole_units)
+        for r, claim, units in zip(regions, claims, shares, strict=True):
+            # Rounding in turn may pass a claim that is not whole.
+            granted[r] = xp.minimum(units, claim) if params.whole_units else units
     return stack(granted, axis=1)
 
 
@@ -158,10 +154,11 @@ def _within_room(
     """Cuts what is picked to the nodes' room; returns units, their sums (B, R), the room left."""
     picked = gather_sum(by_region, rank.to_node)
     if anywhere(picked > room):  # a share of one would change nothing
-        units = units * take(fill_share(room, picked), rank.node)[:, :, None]
+        share = take(fill_share(room, picked), rank.node)
+        units, by_region = units * share[:, :, None], by_region * share
         if params.whole_units:
             units = floor_straight_through(units)
-        by_region = product_sum(units)
+            by_region = product_sum(units)
         picked = gather_sum(by_region, rank.to_node)
         return units, by_region, at_least(room - picked, 0.0)
     return units, by_region, room - picked

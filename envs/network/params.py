@@ -194,7 +194,6 @@ class Params:
             inbound_to_node=SumPlan.of(inbound, n),
             transfers_to_node=SumPlan.of(transfers, n),
             transfers_from_node=SumPlan.of(network.transfers.tail, n),
-            arrivals_to_node=SumPlan.of(np.concatenate((inbound, transfers)), n),
             from_tail_order=self.index(
                 np.argsort(np.argsort(network.transfers.tail, kind="stable"))
             ),
@@ -224,6 +223,10 @@ class Params:
                         kept=None if (rank.kept == 1.0).all() else make(rank.kept[:, None]),
                         there=None if there.all() else make(there[:, None]),
                         is_shared=rank.is_shared,
+                        claims=tuple(
+                            (k, tuple(np.flatnonzero(rank.node == k).tolist()))
+                            for k in sorted(set(rank.node.tolist()))
+                        ),
                         to_node=SumPlan.of(node_of, n),
                         tariff=make(tariffs) if tariffs.any() else None,
                     )
@@ -280,7 +283,6 @@ class Plans(NamedTuple):
     inbound_to_node: SumPlan
     transfers_to_node: SumPlan
     transfers_from_node: SumPlan
-    arrivals_to_node: SumPlan  # inbound lanes first, then transfer lanes
     from_tail_order: Any  # (E_tr,) index that undoes a stable sort of the lanes by tail
     transit_masks: tuple[tuple[int, Array | None], ...]  # (periods, lanes (E_tr, P))
     inbound_head: Any  # (E_in,) index
@@ -296,5 +298,6 @@ class RankPlan(NamedTuple):
     kept: Array | None  # (R, 1); None: everybody accepts
     there: Array | None  # (R, 1) 0 where a region has no source at this rank; None: all have
     is_shared: bool
+    claims: tuple[tuple[int, tuple[int, ...]], ...]  # the nodes asked, and who asks each
     to_node: SumPlan
     tariff: Array | None  # (R,) USD per unit

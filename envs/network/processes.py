@@ -77,7 +77,7 @@ class MartingaleDemand:
     @property
     def drift_sd(self) -> float:
         """Standard deviation of a day's drift innovation (log scale)."""
-        return self.drift_sd_per_year / np.sqrt(365.0)
+        return float(self.drift_sd_per_year / np.sqrt(365.0))
 
     @property
     def wave_decay(self) -> float:

@@ -7,11 +7,11 @@ from stockyard.envs.network.arrays import (
     Array,
     anywhere,
     at_least,
-    concat,
     fill_share,
     floor_straight_through,
     gather_sum,
     namespace,
+    plus_gathered,
     take,
     weighted_sum,
 )
@@ -51,7 +51,6 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
     """
     due, inbound = (state.inbound[0], state.inbound[1:]) if state.inbound else (None, ())
     moving, transfers = (state.transfers[0], state.transfers[1:]) if state.transfers else (None, ())
-    arrived = _by_node(params, due, moving)
     stored = stored_volume(params, state) if params.counts_volume else None
     overflow = None
     if params.storage_is_limited and stored is not None:
@@ -59,13 +58,14 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
         if anywhere(over > 0.0):
             overflow = at_least(over, 0.0)
     if state.yard is None:
+        arrived = _by_node(params, due, moving)
         on_hand = state.on_hand if arrived is None else state.on_hand + arrived
         state = state._replace(on_hand=on_hand, inbound=inbound, transfers=transfers)
         return state, Receipts(arrived, arrived, stored, overflow, None)
     refused = None
     volume = weighted_sum(state.yard, params.a.volume)
-    if arrived is not None:
-        coming = weighted_sum(arrived, params.a.volume)
+    coming = _volume_by_node(params, due, moving)
+    if coming is not None:
         capacity = exogenous.revealed.yard_capacity
         if params.yard_is_limited and anywhere(volume + coming > capacity):
             share = fill_share(capacity - volume, coming)
@@ -73,10 +73,10 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
             moving, transfers = _admit(
                 params, moving, transfers, take(share, params.plans.transfer_head)
             )
-            arrived = _by_node(params, due, moving)
-            admitted = weighted_sum(arrived, params.a.volume)
+            admitted = _volume_by_node(params, due, moving)
             refused, coming = at_least(coming - admitted, 0.0), admitted
         volume = volume + coming
+    arrived = _by_node(params, due, moving)
     yard = state.yard if arrived is None else state.yard + arrived
     share = fill_share(_dock_room(params, stored, exogenous, volume), volume)
     received = yard * share[:, :, None]
@@ -111,7 +111,7 @@ def _dock_room(params: Params, stored: Array | None, exogenous: Exogenous, like:
 
 
 def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> Array | None:
-    """Sums lanes into their heads, (B, N, P) units; None where nothing is under way."""
+    """Sums lanes (B, E, ...) into their heads, (B, N, ...); None where nothing is under way."""
     plans = params.plans
     if inbound is None and transfers is None:
         return None
@@ -119,8 +119,18 @@ def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> 
         return gather_sum(inbound, plans.inbound_to_node)
     if inbound is None:
         return gather_sum(transfers, plans.transfers_to_node)
-    both = concat((inbound, transfers))
-    return gather_sum(both, plans.arrivals_to_node)
+    landed = gather_sum(transfers, plans.transfers_to_node)
+    return plus_gathered(landed, inbound, plans.inbound_to_node)
+
+
+def _volume_by_node(params: Params, inbound: Array | None, transfers: Array | None) -> Array | None:
+    """Volume of what arrives on lanes, (B, N) ft3: summed by lane first, which is less to move."""
+    volume = params.a.volume
+    return _by_node(
+        params,
+        None if inbound is None else weighted_sum(inbound, volume),
+        None if transfers is None else weighted_sum(transfers, volume),
+    )
 
 
 def _admit(
