@@ -155,5 +155,6 @@ def _utilisation(params: Params, view: View, stretch: Stretch) -> dict[str, Arra
     if params.outbound_is_limited:
         sold = _sum([f.sold for f in flows]) * (1.0 / len(flows))
         nodes = sorted(set(params.network.outbound.node.tolist()))
-        figures["utilisation_outbound"] = used(sold, known.outbound_capacity[:, nodes])
+        room: Array = known.outbound_capacity
+        figures["utilisation_outbound"] = used(sold, room[:, nodes])
     return figures

@@ -70,6 +70,7 @@ def draw_episode(
     draw_network(network, left)
     if frames:
         draw_series(frames, right, days_per_frame)
-    canvas.draw()
-    picture: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels: Any = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+    picture: npt.NDArray[np.uint8] = np.asarray(pixels)[..., :3].copy()
     return picture

@@ -138,6 +138,11 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         return self.world.reward_scale
 
     @property
+    def observation_scale(self) -> dict[str, Any]:
+        """Static typical size of every field of the observation; never from a tape."""
+        return self.task.observation_scale()
+
+    @property
     def state(self) -> Any:
         """The network's state at the last observation, for inspection."""
         return self._current.state
@@ -251,9 +256,9 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if self._is_done:
             if self._autoreset is AutoresetMode.NEXT_STEP:
-                observation, info = self.reset()
+                observation, started = self.reset()
                 flags = np.zeros(self.num_envs, dtype=bool)
-                return observation, np.zeros(self.num_envs), flags, flags.copy(), info
+                return observation, np.zeros(self.num_envs), flags, flags.copy(), started
             raise RuntimeError("the episode is over; call reset()")
         view, params = self._current, self.params
         action = self._make(batch_fastest(check_action(actions, self.action_space), np.float64))
@@ -368,4 +373,5 @@ def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float6
     asked = _numpy(decoded.requested)
     cut, total = all_sum(np.abs(asked - _numpy(ordered))), all_sum(np.abs(asked))
     share: npt.NDArray[np.float64] = np.minimum(cut / np.maximum(total, 1e-9), 1.0)
-    return np.maximum(outside, share)
+    clipped: npt.NDArray[np.float64] = np.maximum(outside, share)
+    return clipped

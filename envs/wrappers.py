@@ -50,9 +50,11 @@ class ObservationTransform:
     ) -> "ObservationTransform":
         """The transform for an environment, single or vector, wrapped or not."""
         base = envs.unwrapped
-        task, space = base.task, base.task.observation_space()
+        space = getattr(base, "single_observation_space", base.observation_space)
         shapes = {name: box.shape for name, box in space.spaces.items()}
-        return cls(shapes, task.observation_scale() if scale else None, flatten)
+        known = getattr(base, "observation_scale", {}) if scale else {}
+        scales = {name: known.get(name, np.ones(())) for name in shapes}
+        return cls(shapes, scales if scale else None, flatten)
 
     @property
     def space(self) -> spaces.Space[Any]:
@@ -276,7 +278,7 @@ class PerProduct(VectorEnv[Any, Any, Any]):
         space: Any = env.single_observation_space
         shared = {"season", "days_to_event", "storage_capacity", "receiving_capacity"}
         self._own = [name for name in space.spaces if name not in shared]
-        boxes = {}
+        boxes: dict[str, spaces.Space[Any]] = {}
         for name, box in space.spaces.items():
             low, high = (box.low[0], box.high[0]) if name in self._own else (box.low, box.high)
             boxes[name] = spaces.Box(np.asarray(low), np.asarray(high), dtype=np.float32)

@@ -77,7 +77,7 @@ def measure(seconds: float) -> list[Figure]:
     lost_sales = textbook.lost_sales(
         demand=textbook.Poisson(5), lead_time=4, holding_cost=1, penalty_cost=9
     )
-    retail = {"id": "stockyard/Replenishment-v0"}
+    retail: dict[str, Any] = {"id": "stockyard/Replenishment-v0"}
     chains = {n: _chain(n) for n in (3, 6)}
     return [
         _stepping(
@@ -277,7 +277,7 @@ def _peers(seconds: float) -> list[Figure]:
 
 
 def _or_gym() -> Any:
-    import or_gym
+    import or_gym  # type: ignore[import-not-found]
 
     return or_gym.make("InvManagement-v1")
 

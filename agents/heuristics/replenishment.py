@@ -114,7 +114,7 @@ class OrderUpTo(Heuristic):
         self._z, self._cover_days = safety_factor, cover_days
         self._periods_per_day = facts.world.network.periods_per_day
         self._cap = None if cap is None else _per_product(cap, facts, "cap")
-        self._reorder_point = reorder_point
+        self._reorder_point: npt.NDArray[np.float64] | None = None
         if reorder_point is not None:
             self._reorder_point = _per_product(reorder_point, facts, "reorder_point")
         self._cap_reviews, self._lot_reviews = cap_reviews, lot_reviews
@@ -294,7 +294,7 @@ def search_space(name: str, facts: Facts) -> tuple[Parameter, ...]:
     if name == "constant_order":
         return (Parameter("share", 0.6, 1.4, least=0.0),)
     if facts.has_forecast:
-        level = (
+        level: tuple[Parameter, ...] = (
             Parameter("cover_days", 10.0, 50.0, least=1.0, most=float(HORIZONS_DAYS[-1])),
             Parameter("safety_factor", -1.0, 2.0),
         )

@@ -88,7 +88,7 @@ def _orders(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
         if params.has_third_party:
             ledger["seller_purchases"] = all_sum(shipped * params.a.order_cost_sellers)
     if params.economics.fixed_order_cost:
-        lines = _over([_count_positive(f.ordered) for f in flows if f.ordered is not None])
+        lines: Array = _over([_count_positive(f.ordered) for f in flows if f.ordered is not None])
         ledger["fixed_order"] = -lines * params.economics.fixed_order_cost
 
 

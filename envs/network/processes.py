@@ -124,7 +124,7 @@ class MartingaleDemand:
 
     def mean_rate(self, network: Network) -> Floats:
         """Mean baseline demand, (R, P) units per period."""
-        return self.shares[:, None] * self.baseline.mean(axis=0)
+        return np.asarray(self.shares[:, None] * self.baseline.mean(axis=0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

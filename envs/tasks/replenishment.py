@@ -148,7 +148,11 @@ class Replenishment:
     """
 
     world: World
-    slots = ("replenish",)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The decision slots that the agent takes."""
+        return ("replenish",)
 
     @property
     def action_modes(self) -> tuple[str, ...]:

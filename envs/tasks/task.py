@@ -33,8 +33,13 @@ class Decoded(NamedTuple):
 class Task(Protocol):
     """One file per task implements this; arrays carry the batch axis first."""
 
-    slots: tuple[str, ...]
-    action_modes: tuple[str, ...]
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The decision slots that the agent takes."""
+
+    @property
+    def action_modes(self) -> tuple[str, ...]:
+        """The modes of this world; the first is the default."""
 
     def action_space(self, mode: str) -> spaces.Space[Any]:
         """The action space of one environment in an action mode."""
