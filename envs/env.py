@@ -63,10 +63,12 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     """The first row of every array in a nested mapping."""
     row: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, LazyFigures):
-            row[name] = value.map(_first)
+        if isinstance(value, np.ndarray):  # first, for it is by far the most common
+            row[name] = value[0]
         elif isinstance(value, dict):
             row[name] = _row(value)
+        elif isinstance(value, LazyFigures):
+            row[name] = value.map(_first)
         else:
             row[name] = value[0]
     return row

@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from stockyard.envs.metrics import LazyFigures, summarise
 from stockyard.envs.network.arrays import Array, all_sum, batch_fastest
 from stockyard.envs.network.economics import PARTIES
+from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.params import Backend, array_maker
 from stockyard.envs.network.standing_rules import Rule
 from stockyard.envs.network.state import Decisions
@@ -205,15 +206,16 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             entropy = np.random.SeedSequence().generate_state(1, np.uint64)[0]
             seed = int(entropy) >> 1
         if isinstance(seed, int | np.integer):
-            if seed < 0:
-                raise ValueError(f"seed: must be >= 0, got {seed}")
-            self._seeds = [int(seed) + i for i in range(self.num_envs)]
-            return
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed: must be one number or {self.num_envs}, got {len(seed)}")
-        if any(s is None for s in seed):
-            raise ValueError("seed: a sequence must hold numbers only")
-        self._seeds = [int(s) for s in seed if s is not None]
+            seeds: list[Any] = [int(seed) + i for i in range(self.num_envs)]
+        elif isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+            seeds = list(seed)
+        else:
+            raise ValueError(f"seed: must be a whole number or a sequence of them, got {seed!r}")
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed: must be one number or {self.num_envs}, got {len(seeds)}")
+        if any(not isinstance(s, int | np.integer) or s < 0 for s in seeds):
+            raise ValueError(f"seed: must hold whole numbers >= 0, got {seeds}")
+        self._seeds = [int(s) for s in seeds]
 
     def _draw(self) -> Tape:
         """Draws the episode's tapes, or takes the last ones if they are the same."""
@@ -331,7 +333,20 @@ def _checked_horizon(horizon: int | None, world: World) -> int:
             f"horizon: must be a positive multiple of {world.periods_per_step} periods, "
             f"got {horizon!r}"
         )
+    longest = _longest_horizon(world)
+    if longest is not None and horizon > longest:
+        raise ValueError(f"horizon: must be at most {longest} periods here, got {horizon!r}")
     return int(horizon)
+
+
+def _longest_horizon(world: World) -> int | None:
+    """Periods up to which demand is described and forecast in full; None: without end."""
+    known = getattr(world.source.demand, "num_periods", None)
+    if known is None:
+        return None
+    ahead = max(*HORIZONS_DAYS, round(world.economics.value_cover_days))
+    left = known - world.burn_in - ahead * world.network.periods_per_day
+    return int(left // world.periods_per_step * world.periods_per_step)
 
 
 def check_action(actions: Any, space: Space[Any]) -> npt.NDArray[np.float64]:
@@ -361,8 +376,8 @@ def _numpy(values: Array) -> npt.NDArray[Any]:
 
 
 def _shown(values: Array) -> npt.NDArray[np.float32]:
-    """A copy for the agent's eyes, in single precision and row by row in memory."""
-    return np.array(_numpy(values), dtype=np.float32, order="C")
+    """A copy for the agent's eyes, in single precision."""
+    return np.array(_numpy(values), dtype=np.float32)
 
 
 def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float64]:

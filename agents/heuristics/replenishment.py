@@ -2,9 +2,9 @@
 
 Each rule works in two kinds of world. In textbook problems its parameters are the literature's, in
 units. In retail worlds demand drifts, so levels follow the forecast over a cover: level = mean *
-exp(z s - s^2 / 2), the z-quantile of a lognormal with log deviation s. There `safety_factor` (z) and
-`cover_days` take the place of the level; the cover is quoted lead time and review unless given.
-Without parameters a rule tunes itself on training tapes.
+exp(z s - s^2 / 2), the z-quantile of a lognormal with log deviation s. `safety_factor` (z) and
+`cover_days` take the place of the level there; the cover is quoted lead time and review unless
+given. Without parameters a rule tunes itself on training tapes.
 """
 
 from collections.abc import Mapping

@@ -133,16 +133,20 @@ def _space(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     if rent:
         stored = _over([_rented(f) for f in flows])
         ledger["storage"] = -product_sum(stored) * rent
-    over = _over([f.overflow_volume for f in flows])
-    if over is not None and economics.overflow_rent_per_ft3_day:
-        ledger["overflow"] = -product_sum(over) * (economics.overflow_rent_per_ft3_day * days)
+    # The accounts of a network are always the same; what did not happen costs nothing.
+    nothing = flows[0].sold[:, 0] * 0.0
+    if params.storage_is_limited and economics.overflow_rent_per_ft3_day:
+        over = _over([f.overflow_volume for f in flows])
+        volume = nothing if over is None else product_sum(over)
+        ledger["overflow"] = -volume * (economics.overflow_rent_per_ft3_day * days)
     yard = _over([f.end.yard for f in flows]) if economics.yard_rent_per_ft3_day else None
     if yard is not None:
         volume = product_sum(weighted_sum(yard, params.a.volume))
         ledger["yard"] = -volume * (economics.yard_rent_per_ft3_day * days)
-    refused = _over([f.refused_volume for f in flows])
-    if refused is not None:
-        ledger["refusal"] = -product_sum(refused) * economics.yard_refusal_per_ft3
+    if params.yard_is_limited and economics.yard_refusal_per_ft3:
+        refused = _over([f.refused_volume for f in flows])
+        volume = nothing if refused is None else product_sum(refused)
+        ledger["refusal"] = -volume * economics.yard_refusal_per_ft3
     if economics.capital_rate_per_year:
         position = _over([f.end.position for f in flows])
         cost = weighted_sum(position, params.a.own_cost)

@@ -127,10 +127,12 @@ def stack(arrays: Sequence[Array], axis: int) -> Array:
     first = arrays[0]
     if not isinstance(first, np.ndarray):
         return namespace(first).stack(list(arrays), axis=axis)
-    before = (slice(None),) * axis
-    if len(arrays) == 1:
-        return first[(*before, None)]
     joined = empty((*first.shape[:axis], len(arrays), *first.shape[axis:]), first.dtype)
+    if axis == 1:
+        for k, array in enumerate(arrays):
+            joined[:, k] = array
+        return joined
+    before = (slice(None),) * axis
     for k, array in enumerate(arrays):
         joined[(*before, k)] = array
     return joined

@@ -1,6 +1,7 @@
 """The numbers of the step in one array namespace and precision, prepared once."""
 
 import dataclasses
+import functools
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,23 +22,22 @@ def array_maker(backend: Backend, dtype: str, device: str = "cpu") -> Any:
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype: must be 'float32' or 'float64', got {dtype!r}")
     if backend == "numpy":
-
-        def make_numpy(values: Any) -> Array:
-            array = np.array(values, dtype=dtype)  # keeps the order in memory
-            array.setflags(write=False)
-            return array
-
-        return make_numpy
+        return functools.partial(_read_only, dtype=dtype)
     if backend == "torch":
-        import torch
-
-        kind = getattr(torch, dtype)
-
-        def make_torch(values: Any) -> Array:
-            return torch.tensor(np.array(values, dtype=dtype), dtype=kind, device=device)
-
-        return make_torch
+        return functools.partial(_tensor, dtype=dtype, device=device)
     raise ValueError(f"backend: must be 'numpy' or 'torch', got {backend!r}")
+
+
+def _read_only(values: Any, dtype: str) -> Array:
+    array = np.array(values, dtype=dtype)  # keeps the order in memory
+    array.setflags(write=False)
+    return array
+
+
+def _tensor(values: Any, dtype: str, device: str) -> Array:
+    import torch
+
+    return torch.tensor(np.array(values, dtype=dtype), dtype=getattr(torch, dtype), device=device)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,6 +180,7 @@ class Params:
         carries, lead = network.carries, network.inbound.lead_time
         first_lane = np.where(carries.any(axis=0), carries.argmax(axis=0), -1)
         return Plans(
+            carried=self.mask(carries),
             lead_masks=tuple(
                 (k, self.mask((lead == k) | ~carries)) for k in sorted(set(lead[carries].tolist()))
             ),
@@ -277,6 +278,7 @@ class Arrays:
 class Plans(NamedTuple):
     """How lanes add up to nodes, and where they begin and end; a mask is None where all are in."""
 
+    carried: Array | None  # (E_in, P) the lane carries the product
     lead_masks: tuple[tuple[int, Array | None], ...]  # (periods, (E_in, P) with that lead time)
     first_lane_masks: tuple[Array | None, ...]  # per lane (P,): first to carry the product
     supplier_masks: tuple[tuple[int, Array | None], ...]  # (supplier, (E_in, P) it serves)

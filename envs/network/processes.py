@@ -75,6 +75,11 @@ class MartingaleDemand:
     whole_units: bool = False
 
     @property
+    def num_periods(self) -> int:
+        """Periods for which there is a baseline."""
+        return len(self.baseline)
+
+    @property
     def drift_sd(self) -> float:
         """Standard deviation of a day's drift innovation (log scale)."""
         return float(self.drift_sd_per_year / np.sqrt(365.0))

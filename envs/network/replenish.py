@@ -8,7 +8,6 @@ from stockyard.envs.network.arrays import (
     at_least,
     fill_share,
     floor_straight_through,
-    namespace,
     round_in_turn,
     round_straight_through,
     spread,
@@ -52,7 +51,9 @@ def place_orders(
     """
     if orders is None:
         return state, None
-    orders = at_least(orders, 0.0) * params.a.carries
+    orders = at_least(orders, 0.0)
+    if params.plans.carried is not None:
+        orders = orders * params.plans.carried
     orders = within_limits(params, state, orders, limits)
     if params.supplier_is_limited:
         orders = _within_supplier_capacity(params, orders, exogenous.revealed.supplier_capacity)
@@ -88,7 +89,7 @@ def _within_supplier_capacity(params: Params, orders: Array, capacity: Array) ->
 def _padded(inbound: tuple[Array, ...], slots: int, like: Array) -> list[Array]:
     if len(inbound) >= slots:
         return [*inbound]
-    return [*inbound, *[namespace(like).zeros_like(like)] * (slots - len(inbound))]
+    return [*inbound, *[like * 0.0] * (slots - len(inbound))]
 
 
 def _send_at_fixed_lead(

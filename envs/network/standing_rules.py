@@ -94,6 +94,8 @@ class BaseStock:
 def on_first_lane(params: Params, units: Array) -> Array:
     """Puts product orders (B, P) on the first inbound lane that carries each product."""
     masks = params.plans.first_lane_masks
+    if len(masks) == 1 and masks[0] is None:
+        return units[:, None]
     return stack([units if mask is None else units * mask for mask in masks], axis=1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.accounting import Ledger, cash_flows, stock_value
-from stockyard.envs.network.arrays import Array, batch_fastest
+from stockyard.envs.network.arrays import Array, as_like, batch_fastest
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import HORIZONS_DAYS, Forecaster
@@ -170,7 +170,11 @@ def outlook_at(world: World, tape: Tape, period: int) -> dict[int, Array]:
     days = sorted({*HORIZONS_DAYS, round(world.economics.value_cover_days)})
     horizons = tuple(d * world.network.periods_per_day for d in days)
     means = world.forecaster.cumulative_mean(period, tape.signals_at(period), horizons)
-    return dict(zip(days, means, strict=True))
+    like = tape.demand  # a fitted forecast is NumPy float64, whatever the tape is
+    return {
+        day: mean if type(mean) is type(like) and mean.dtype == like.dtype else as_like(mean, like)
+        for day, mean in zip(days, means, strict=True)
+    }
 
 
 def value_of(params: Params, state: State, outlook: Mapping[int, Array]) -> Array | None:

@@ -78,7 +78,8 @@ class Replenishment:
     | `residual` | Box(-1, 1, (P,)) | level of the standing rule times 2^a; 0 is the rule |
 
     An order is the level less the inventory position, never negative, on the first lane that
-    carries the product. Where a product has several inbound lanes, quantities are (P, E_in). What is out of reach is projected (`info["clip_fraction"]`).
+    carries the product. Where a product has several inbound lanes,
+    quantities are (P, E_in). What is out of reach is projected (`info["clip_fraction"]`).
 
     ## Observation space
 
@@ -422,23 +423,21 @@ class Replenishment:
         """A capacity now and one to four weeks ahead, (B, N, 5); capacities are announced."""
         week = 7 * self.world.network.periods_per_day
         last = view.tape.num_periods - 1
-        columns = []
-        for k in range(5):
-            value = view.tape.limit(field, min(view.period + k * week, last))
-            if value is None:
-                value = as_like(np.full((1, self.world.network.num_nodes), 1e15), like)
-            columns.append(value + like[:, :1] * 0.0)
-        return stack(columns, axis=2)
+        values = [view.tape.limit(field, min(view.period + k * week, last)) for k in range(5)]
+        if values[0] is None:
+            values = [as_like(np.full((1, self.world.network.num_nodes), 1e15), like)] * 5
+        zero = like[:, :1, None] * 0.0
+        return stack(values, axis=2) + zero
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns an action (B, P) or (B, P, E_in) into orders (B, E_in, P)."""
         xp = namespace(view.state.on_hand)
         if mode == "quantity":
-            high = as_like(self.world.max_order, action)
+            high = as_like(self.world.max_order.astype(np.float32), action)  # as the space says
             if action.ndim == 3:
                 high = high[:, None]
             units = xp.minimum(at_least(action, 0.0), high)
-            outside = _mean((action < 0.0) | (action > high), action)
+            outside = _share(units != action, action)
             if action.ndim == 3:
                 return Decoded(
                     Decisions(orders=units.swapaxes(1, 2)), action.swapaxes(1, 2), outside
@@ -448,8 +447,8 @@ class Replenishment:
                 on_first_lane(params, action),
                 outside,
             )
-        outside = _mean((action < -1.0) | (action > 1.0), action)
-        action = at_most(at_least(action, -1.0), 1.0)
+        given, action = action, at_most(at_least(action, -1.0), 1.0)
+        outside = _share(given != action, action)
         position = view.state.position
         if mode == "cover":
             target = self._cover_units(view, (action + 1.0) * (MAX_COVER_DAYS / 2.0))
@@ -471,7 +470,7 @@ class Replenishment:
         return total
 
 
-def _mean(condition: Array, like: Array) -> Array:
+def _share(condition: Array, like: Array) -> Array:
     """Share of entries per replica for which the condition holds, (B,)."""
     ones = namespace(like).asarray(condition, dtype=like.dtype)
     return all_sum(ones) / math.prod(condition.shape[1:])
