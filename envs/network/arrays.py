@@ -303,18 +303,14 @@ def take(array: Array, index: Any) -> Array:
 
 
 def sum_entries(array: Array) -> Array:
-    """Sum over axis 1; by slices where it is short, which is several times quicker in NumPy."""
+    """Sum over axis 1, entry after entry, so that a row gives the same bits in any batch."""
     entries = array.shape[1]
-    if entries > 8:
-        return array.sum(1)
+    if isinstance(array, np.ndarray) and entries > 2:
+        if array.shape[0] == 1:
+            return np.add.accumulate(array, 1)[:, -1]
+        if entries > 8 and array.strides[0] < array.strides[1]:
+            return np.add.reduce(array, 1)
     total = array[:, 0]
     for k in range(1, entries):
         total = total + array[:, k]
     return total
-
-
-def with_entry(array: Array, entry: int, values: Array) -> Array:
-    """A copy of `array` (B, E, ...) whose entry `entry` of axis 1 is `values`."""
-    copy = copy_of(array)
-    copy[:, entry] = values
-    return copy

@@ -181,6 +181,7 @@ class Params:
         first_lane = np.where(carries.any(axis=0), carries.argmax(axis=0), -1)
         return Plans(
             carried=self.mask(carries),
+            tails_are_shared=len(set(network.transfers.tail.tolist())) < len(transfers),
             lead_masks=tuple(
                 (k, self.mask((lead == k) | ~carries)) for k in sorted(set(lead[carries].tolist()))
             ),
@@ -279,6 +280,7 @@ class Plans(NamedTuple):
     """How lanes add up to nodes, and where they begin and end; a mask is None where all are in."""
 
     carried: Array | None  # (E_in, P) the lane carries the product
+    tails_are_shared: bool  # two transfer lanes leave some node
     lead_masks: tuple[tuple[int, Array | None], ...]  # (periods, (E_in, P) with that lead time)
     first_lane_masks: tuple[Array | None, ...]  # per lane (P,): first to carry the product
     supplier_masks: tuple[tuple[int, Array | None], ...]  # (supplier, (E_in, P) it serves)

@@ -13,6 +13,7 @@ from stockyard.envs.network.arrays import (
     fill_share,
     floor_straight_through,
     gather_sum,
+    minus_gathered,
     namespace,
     plus_gathered,
     round_straight_through,
@@ -74,18 +75,20 @@ def move(
         moved = _within_head_space(params, state, moved, capacity)
         if params.whole_units:
             moved = floor_straight_through(moved)
-    on_hand = copy_of(state.on_hand)
-    for tail, leaving in lanes_by_tail(params):
-        left = state.on_hand[:, tail] - sum_entries(moved[:, leaving])
-        on_hand[:, tail] = at_least(left, 0.0)
-    state = state._replace(on_hand=on_hand)
-    leaving = moved
-    if state.staged is not None:
+    if params.plans.tails_are_shared:
+        on_hand = copy_of(state.on_hand)
+        for tail, leaving in lanes_by_tail(params):
+            left = state.on_hand[:, tail] - sum_entries(moved[:, leaving])
+            on_hand[:, tail] = at_least(left, 0.0)
+    else:
+        on_hand = minus_gathered(state.on_hand, moved, params.plans.transfers_from_node)
+    staged, leaving = state.staged, moved
+    if staged is not None:
         waits = params.a.has_trucks[: len(lanes.tail), None]
-        state = state._replace(staged=state.staged + moved * waits)
+        staged = staged + moved * waits
         leaving = moved * (1.0 - waits)
     transit, landed = depart(params, state.transfers, leaving)
-    return state._replace(transfers=transit), moved, landed
+    return state._replace(on_hand=on_hand, staged=staged, transfers=transit), moved, landed
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,6 +103,8 @@ def lanes_by_tail(params: Params) -> tuple[tuple[int, Any], ...]:
 def _within_tail_stock(params: Params, state: State, wanted: Array) -> Array:
     """Rations each tail's stock among its lanes; (B, E_tr, P), never more than there is."""
     xp = namespace(wanted)
+    if not params.plans.tails_are_shared:
+        return xp.minimum(wanted, take(state.on_hand, params.plans.transfer_tail))
     parts: list[Array] = []
     for tail, lanes in lanes_by_tail(params):
         claims, stock = wanted[:, lanes], state.on_hand[:, tail]
