@@ -1,0 +1,201 @@
+"""Laws of whole episodes: the books, what is known when, and exploits that stay closed."""
+
+import dataclasses
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import stockyard.envs  # noqa: F401
+from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.economics import party_balances
+from stockyard.envs.network.params import Params
+from stockyard.envs.network.state import Revealed, State
+from stockyard.envs.network.world import outlook_at, value_of
+
+ID = "stockyard/Replenishment-v0"
+
+
+def make(num_envs: int = 2, **changes: Any) -> Any:
+    """A batch of the small steady world, or as told."""
+    return gym.make_vec(ID, num_envs=num_envs, **{"scenario": "steady", **changes}).unwrapped
+
+
+def value(env: Any, period: int) -> Any:
+    """Value of the stock at the environment's present state, (B,) USD."""
+    return value_of(env.params, env.state, outlook_at(env.world, env.tape, period))
+
+
+@pytest.mark.parametrize("scenario", ["steady", "real"])
+def test_rewards_sum_to_cash_and_the_change_in_value(scenario: str) -> None:
+    """L5: nothing is earned by revaluing, and opening stock is no gift (trap E2)."""
+    env = make(scenario=scenario)
+    env.reset(seed=3)
+    env.action_space.seed(3)
+    start, period = value(env, env.world.burn_in), env.world.burn_in
+    assert (start > 0).all()
+    total, cash = np.zeros(2), np.zeros(2)
+    for _ in range(env.steps_per_episode):
+        _, reward, _, _, info = env.step(env.action_space.sample())
+        period += env.periods_per_step
+        total += reward
+        cash += sum(v for k, v in info["ledger"].items() if k != "inventory_value")
+        net = sum(party_balances(info["ledger"]).values())
+        assert (np.abs(net) <= 1e-6).all()
+    size = np.abs(cash) + start
+    assert (np.abs(total - cash - (value(env, period) - start)) <= 1e-9 * size).all()
+
+
+def altered(env: Any, now: int, rng: Any) -> None:
+    """Changes all of the tape that is not revealed at period `now`: a random other future."""
+    tape, epoch = env.tape, now // env.tape.epoch_periods
+
+    def after(values: Any, first: int) -> Any:
+        changed = np.array(values)
+        changed[first:] *= rng.uniform(1.5, 3.0, changed[first:].shape)
+        return changed
+
+    changes: dict[str, Any] = {
+        "demand": after(tape.demand, now),
+        "signals": {k: after(v, now + 1) for k, v in tape.signals.items()},
+    }
+    if tape.forecast_daily is not None:
+        changes["forecast_daily"] = after(tape.forecast_daily, now + 1)
+    if tape.lead is not None:
+        lead = np.array(tape.lead)
+        lead[epoch:] = rng.integers(1, 30, lead[epoch:].shape)
+        changes["lead"] = lead
+        changes["fraction"] = np.array(tape.fraction)
+        changes["fraction"][epoch:] = rng.uniform(0.1, 0.5, tape.fraction[epoch:].shape)
+        changes["quoted"] = after(tape.quoted, epoch + 1)
+    env._view = env._view._replace(tape=dataclasses.replace(tape, **changes))
+
+
+@pytest.mark.parametrize("scenario", ["steady", "real"])
+@pytest.mark.parametrize("steps", [0, 1, 6])
+def test_an_observation_does_not_know_the_future(scenario: str, steps: int) -> None:
+    """L12: another future from now on leaves what is seen now and earned so far as it was."""
+    env, other = make(scenario=scenario), make(scenario=scenario)
+    seen, theirs = env.reset(seed=5)[0], other.reset(seed=5)[0]
+    now = env.world.burn_in + steps * env.periods_per_step
+    altered(other, now, np.random.default_rng(0))
+    env.action_space.seed(5)
+    for _ in range(steps):
+        actions = env.action_space.sample()
+        seen, reward, *_ = env.step(actions)
+        theirs, other_reward, *_ = other.step(actions)
+        np.testing.assert_array_equal(reward, other_reward)
+    expected = env.task.observe(env.params, env._view)
+    got = other.task.observe(other.params, other._view)
+    for field in seen:
+        np.testing.assert_array_equal(seen[field], theirs[field], err_msg=field)
+        np.testing.assert_array_equal(expected[field], got[field], err_msg=field)
+    actions = env.action_space.sample()
+    assert (env.step(actions)[1] != other.step(actions)[1]).all(), "the other future is no other"
+
+
+class Scatter:
+    """A placement rule that sends nothing."""
+
+    def __call__(self, params: Params, state: State, revealed: Revealed) -> Array | None:
+        """Returns transfers (B, E_tr, P)."""
+        shape = (len(state.on_hand), len(params.network.transfers.tail), state.on_hand.shape[2])
+        return np.zeros(shape)
+
+
+def test_two_rules_meet_the_same_tape() -> None:
+    """L11: what anybody decides draws no random number, so rules can be compared in pairs."""
+    hashes = []
+    rewards = []
+    for rules in (None, {"place": "idle"}, {"place": Scatter()}):
+        env = make(rules=rules)
+        hashes.append(env.reset(seed=8)[1]["tape_hash"])
+        rewards.append(env.step(np.zeros((2, 12)))[1])
+        for _ in range(3):
+            env.step(np.ones((2, 12)))
+        np.testing.assert_array_equal(env.tape.digests(), hashes[-1])
+    np.testing.assert_array_equal(hashes[0], hashes[1])
+    np.testing.assert_array_equal(hashes[0], hashes[2])
+    np.testing.assert_array_equal(rewards[1], rewards[2])
+    assert (rewards[0] != rewards[1]).all()
+
+
+def test_a_longer_episode_begins_with_the_shorter() -> None:
+    """L11: the horizon is not a part of what happens."""
+    short, long = make(horizon=21), make(horizon=70)
+    seen, theirs = short.reset(seed=8)[0], long.reset(seed=8)[0]
+    for _ in range(3):
+        for field in seen:
+            np.testing.assert_array_equal(seen[field], theirs[field], err_msg=field)
+        seen, reward, *_ = short.step(np.zeros((2, 12)))
+        theirs, other_reward, *_ = long.step(np.zeros((2, 12)))
+        np.testing.assert_array_equal(reward, other_reward)
+
+
+def test_splits_have_other_tapes() -> None:
+    """Trap E15: tapes of a test are none that was learned on."""
+    hashes = [make(split=split).reset(seed=1)[1]["tape_hash"] for split in ("train", "test")]
+    assert (hashes[0] != hashes[1]).all()
+
+
+# exploits
+
+TAPES = 16
+
+
+def earn(policy: Any) -> Any:
+    """Return of each tape, (TAPES,) USD, of a policy: step -> action in mode `residual`, or None.
+
+    None orders nothing. Action 0 follows the standing rule, an order-up-to rule.
+    """
+    env = make(TAPES, action="residual")
+    env.reset(seed=100)
+    idle = make(TAPES, action="quantity")
+    idle.reset(seed=100)
+    total = np.zeros(TAPES)
+    for step in range(env.steps_per_episode):
+        action = policy(step, env.steps_per_episode)
+        if action is None:
+            # -1 halves the level, which is not nothing: order nothing in the agent's own name.
+            env, level = _in_quantities(env), np.zeros((TAPES, 12))
+            total += env.step(level)[1]
+        else:
+            total += env.step(np.full((TAPES, 12), action))[1]
+    return total
+
+
+def _in_quantities(env: Any) -> Any:
+    """The same environment, from here on speaking quantities."""
+    if env.action_mode != "quantity":
+        other = make(TAPES, action="quantity")
+        env.action_mode = "quantity"
+        env.single_action_space, env.action_space = other.single_action_space, other.action_space
+    return env
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    """Returns of the standing order-up-to rule."""
+    return earn(lambda step, steps: 0.0)
+
+
+@pytest.mark.parametrize("weeks", [2, 4, 8])
+def test_to_stop_ordering_before_the_end_does_not_pay(plain: Any, weeks: int) -> None:
+    """Stock that is left is worth what was paid for it, so the end is no reason to run it down."""
+    stopped = earn(lambda step, steps: None if step >= steps - weeks else 0.0)
+    gain = stopped - plain
+    assert gain.mean() <= 0.0, f"{gain.mean() / plain.mean():.2%} of profit"
+
+
+def test_to_skip_the_last_order_saves_its_capital_charge_only(plain: Any) -> None:
+    """It could not be sold in time; a week's interest on it is below a thousandth of profit."""
+    gain = earn(lambda step, steps: None if step == steps - 1 else 0.0) - plain
+    assert gain.mean() <= 0.001 * plain.mean(), f"{gain.mean() / plain.mean():.2%} of profit"
+
+
+def test_living_on_the_opening_stock_does_not_pay(plain: Any) -> None:
+    """Trap E2: the opening stock is charged, so ordering nothing earns far less."""
+    idle = earn(lambda step, steps: None)
+    assert (idle < plain).all()
+    assert idle.mean() < 0.4 * plain.mean(), idle.mean() / plain.mean()
