@@ -192,7 +192,7 @@ class SumPlan(NamedTuple):
     is_identity: bool  # every group has one entry, its own
     first: tuple[tuple[slice, slice], ...]  # runs (groups, entries): the first entry of each group
     more: tuple[tuple[slice, slice], ...]  # runs of the others, each to be added
-    idle: tuple[int, ...]  # groups without an entry
+    idle: tuple[slice, ...]  # runs of groups without an entry
 
     @classmethod
     def of(cls, group_of: Any, num_groups: int) -> "SumPlan":
@@ -205,7 +205,7 @@ class SumPlan(NamedTuple):
             groups == list(range(num_groups)),
             _runs([(groups[e], e) for e in first]),
             _runs([(groups[e], e) for e in entries if e not in first]),
-            tuple(g for g in range(num_groups) if g not in groups),
+            tuple(run for run, _ in _runs([(g, g) for g in range(num_groups) if g not in groups])),
         )
 
 
@@ -226,8 +226,8 @@ def gather_sum(array: Array, plan: SumPlan) -> Array:
         return array
     shape = (array.shape[0], plan.num_groups, *array.shape[2:])
     total = empty(shape, array.dtype) if isinstance(array, np.ndarray) else array.new_empty(shape)
-    for group in plan.idle:
-        total[:, group] = 0.0
+    for run in plan.idle:
+        total[:, run] = 0.0
     for groups, entries in plan.first:
         total[:, groups] = array[:, entries]
     for groups, entries in plan.more:
