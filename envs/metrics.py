@@ -120,7 +120,8 @@ def _service(params: Params, flows: Any) -> dict[str, Array]:
     by_tier: list[Array] = [sold * 0.0 for _ in params.network.acceptance_by_tier]
     for flow in flows:
         ranks = params.ranks(flow.min_offered_tier)
-        for rank, units in zip(ranks, flow.picked, strict=True):
+        picked = flow.picked or [product_sum(units) for units in flow.served]
+        for rank, units in zip(ranks, picked, strict=True):
             for region, tier in enumerate(rank.rank.tier.tolist()):
                 by_tier[tier] = by_tier[tier] + units[:, region]
     figures: dict[str, Array] = {

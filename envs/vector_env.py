@@ -207,7 +207,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             seed = int(entropy) >> 1
         if isinstance(seed, int | np.integer):
             seeds: list[Any] = [int(seed) + i for i in range(self.num_envs)]
-        elif isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+        elif isinstance(seed, Sequence | np.ndarray):
             seeds = list(seed)
         else:
             raise ValueError(f"seed: must be a whole number or a sequence of them, got {seed!r}")

@@ -151,10 +151,13 @@ def _push_plan(params: Params, rest_to: tuple[int, ...]) -> _PushPlan:
     network = params.network
     tails, heads = network.transfers.tail, network.transfers.head
     first = network.ranks()[0]
-    reach = np.zeros((network.num_nodes, network.num_products))
-    np.add.at(reach, network.inbound.head, network.carries)
-    for tail, head in zip(tails, heads, strict=True):
-        reach[head] += reach[tail]
+    supplied = np.zeros((network.num_nodes, network.num_products))
+    np.add.at(supplied, network.inbound.head, network.carries)
+    reach = supplied
+    for _ in range(network.num_nodes):  # a chain has at most N nodes, its lanes in any order
+        further = supplied.copy()
+        np.add.at(further, heads, reach[tails])
+        reach = further
     into = np.stack([reach[tails[heads == head]].sum(axis=0) for head in heads])
     share = reach[tails] / np.maximum(into, 1.0)
     takes = np.isin(heads, rest_to)

@@ -4,8 +4,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
+from stockyard.envs.network.forecast import MartingaleForecaster
+from stockyard.envs.network.processes import MartingaleDemand
 from stockyard.envs.network.standing_rules import Rule, resolve_rule
-from stockyard.envs.network.world import World
+from stockyard.envs.network.world import Opening, World
 
 SIZES = ("small", "medium", "large")
 """Known sizes."""
@@ -72,6 +76,21 @@ def build_world(
     if rules:
         resolved = {slot: resolve_rule(slot, rule) for slot, rule in rules.items()}
         world = dataclasses.replace(world, rules={**world.rules, **resolved})
+    if integer:
+        return _in_whole_units(world)
     if integer is not None:
-        world = dataclasses.replace(world, whole_units=integer)
+        world = dataclasses.replace(world, whole_units=False)
     return world
+
+
+def _in_whole_units(world: World) -> World:
+    """The same world with whole demand and whole opening stock."""
+    source, opening = world.source, world.opening
+    if isinstance(source.demand, MartingaleDemand):
+        demand = dataclasses.replace(source.demand, whole_units=True)
+        forecaster = source.forecaster
+        if isinstance(forecaster, MartingaleForecaster):
+            forecaster = dataclasses.replace(forecaster, demand=demand)
+        source = dataclasses.replace(source, demand=demand, forecaster=forecaster)
+    opening = Opening(np.rint(opening.on_hand), tuple(np.rint(u) for u in opening.inbound))
+    return dataclasses.replace(world, source=source, opening=opening, whole_units=True)

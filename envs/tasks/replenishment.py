@@ -379,6 +379,8 @@ class Replenishment:
         moving = like * 0.0
         for slot in state.transfers:
             moving = moving + sum_entries(slot)
+        if state.staged is not None:
+            moving = moving + sum_entries(state.staged)
         yard = state.on_hand * 0.0 if state.yard is None else state.yard
         on_order = at_least(state.position - moving - sum_entries(state.on_hand + yard), 0.0)
         ones = like * 0.0 + 1.0
