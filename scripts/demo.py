@@ -117,13 +117,13 @@ def _draw(folder: Path, run_folder: Path, policy: Any, against: dict[str, float]
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     draw_series(frames, left, days)
     left.set_title("one held-out tape under the trained agent")
-    steps = [point["steps"] for point in curve]
+    steps = [point["steps"] / 1000.0 for point in curve]
     right.plot(steps, [point["mean_per_period"] for point in curve], marker="o", label="ppo")
     for k, (name, value) in enumerate(against.items()):
         right.axhline(value, linestyle="--", linewidth=1.0, color=f"C{k + 1}", label=name)
-    right.set(xlabel="training steps", ylabel="USD per day on validation tapes")
+    right.set(xlabel="thousand training steps", ylabel="USD per day on validation tapes")
     right.set_title("learning curve")
-    right.legend(fontsize=8, frameon=False)
+    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.9))
     path = folder / "demo.png"
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
