@@ -82,12 +82,12 @@ class SingleNode:
 
     @property
     def largest_order(self) -> float:
-        """A bound of one order: from nothing to four deviations above the order-up-to mean."""
+        """A bound of one order: from nothing to eight deviations above the order-up-to mean."""
         cover = self.lead_time + 1.0
         fixed = 0.0
         if self.holding_cost:
             fixed = math.sqrt(2.0 * self.fixed_order_cost * self.demand.mean / self.holding_cost)
-        spread = 4.0 * self.demand.sd * math.sqrt(cover)
+        spread = 8.0 * self.demand.sd * math.sqrt(cover)
         return float(max(math.ceil(cover * self.demand.mean + spread + fixed), 1))
 
     def build(self, size: str, task: str) -> World:

@@ -139,6 +139,11 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         return self.world.reward_scale
 
     @property
+    def field_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Field of the observation -> its shape before it was flattened."""
+        return self.task.field_shapes()
+
+    @property
     def observation_scale(self) -> dict[str, Any]:
         """Static typical size of every field of the observation; never from a tape."""
         return self.task.observation_scale()
@@ -173,8 +178,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             options: `{"reset_mask": (B,) bool}` must select all replicas: they share a clock.
 
         Returns:
-            The first observation, batched, and info with the ledger and metrics of the burn-in at
-            zero and `tape_hash` (B,).
+            The first observation, batched, and info with `tape_hash` (B,).
         """
         mask = None if options is None else options.get("reset_mask")
         if mask is not None and not np.asarray(mask, dtype=bool).all():
@@ -376,8 +380,9 @@ def _numpy(values: Array) -> npt.NDArray[Any]:
 
 
 def _shown(values: Array) -> npt.NDArray[np.float32]:
-    """A copy for the agent's eyes, in single precision."""
-    return np.array(_numpy(values), dtype=np.float32)
+    """A fresh float32 copy, every replica's field flattened."""
+    copy = np.array(_numpy(values), dtype=np.float32, order="C")
+    return copy.reshape(len(copy), -1)
 
 
 def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float64]:

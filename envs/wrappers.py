@@ -51,7 +51,8 @@ class ObservationTransform:
         """The transform for an environment, single or vector, wrapped or not."""
         base = envs.unwrapped
         space = getattr(base, "single_observation_space", base.observation_space)
-        shapes = {name: box.shape for name, box in space.spaces.items()}
+        flat = {name: box.shape for name, box in space.spaces.items()}
+        shapes = getattr(base, "field_shapes", flat)
         known = getattr(base, "observation_scale", {}) if scale else {}
         scales = {name: known.get(name, np.ones(())) for name in shapes}
         return cls(shapes, scales if scale else None, flatten)
@@ -70,15 +71,15 @@ class ObservationTransform:
         )
 
     def __call__(self, observation: Mapping[str, npt.NDArray[Any]]) -> Any:
-        """Transforms a batch: fields (B, ...) to fields, or to one array (B, D)."""
+        """Transforms a batch of flat fields to shaped fields (B, ...), or to one array (B, D)."""
         fields = {}
         for name, shape in self.shapes.items():
             values = np.asarray(observation[name], dtype=np.float32)
+            values = values.reshape(-1, *shape)
             if self.scales is not None:
                 values = values / self.scales[name]
             values = np.minimum(np.maximum(values, -CLIP), CLIP)
-            rows = values.shape[0] if values.ndim > len(shape) else 1
-            fields[name] = values.reshape(rows, -1) if self.flatten else values
+            fields[name] = values.reshape(len(values), -1) if self.flatten else values
         return np.concatenate(list(fields.values()), axis=1) if self.flatten else fields
 
     def to_dict(self) -> dict[str, Any]:
@@ -275,13 +276,16 @@ class PerProduct(VectorEnv[Any, Any, Any]):
         self._products = shape[0]
         self.num_envs = env.num_envs * self._products
         self.metadata, self.render_mode = env.metadata, env.render_mode
-        space: Any = env.single_observation_space
+        base: Any = env.unwrapped
+        self._shapes = base.field_shapes
         shared = {"season", "days_to_event", "storage_capacity", "receiving_capacity"}
-        self._own = [name for name in space.spaces if name not in shared]
+        self._own = [name for name in self._shapes if name not in shared]
+        space: Any = env.single_observation_space
         boxes: dict[str, spaces.Space[Any]] = {}
         for name, box in space.spaces.items():
-            low, high = (box.low[0], box.high[0]) if name in self._own else (box.low, box.high)
-            boxes[name] = spaces.Box(np.asarray(low), np.asarray(high), dtype=np.float32)
+            size = box.shape[0] // (self._products if name in self._own else 1)
+            low, high = float(box.low.min()), float(box.high.max())
+            boxes[name] = spaces.Box(low, high, (size,), dtype=np.float32)
         self.single_observation_space = spaces.Dict(boxes)
         action: Any = env.single_action_space
         self.single_action_space = spaces.Box(
@@ -293,8 +297,8 @@ class PerProduct(VectorEnv[Any, Any, Any]):
     def _rows(self, observation: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         rows = {}
         for name, values in observation.items():
-            if name in self._own:
-                rows[name] = values.reshape(self.num_envs, *values.shape[2:])
+            if name in self._own:  # products come first, so a row is a run
+                rows[name] = values.reshape(self.num_envs, -1)
             else:
                 rows[name] = np.repeat(values, self._products, axis=0)
         return rows

@@ -1,5 +1,6 @@
 """What all replenishment heuristics share: the environment's facts and the batch axis."""
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from stockyard.envs.network.distributions import (
 from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.processes import IidDemand
 from stockyard.envs.network.world import World
+from stockyard.envs.tasks.task import shaped
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,6 +55,7 @@ class Facts:
         self.world: World = base.world
         self.specification: dict[str, Any] = dict(base.specification)
         network = self.world.network
+        self.field_shapes: dict[str, tuple[int, ...]] = base.field_shapes
         self.review_days = self.world.periods_per_step / network.periods_per_day
         rate = self.world.source.demand.mean_rate(network).sum(axis=0)
         self.mean_per_review: Floats = np.asarray(rate * self.world.periods_per_step)
@@ -79,10 +82,14 @@ class Facts:
         return process.by_region[0]
 
 
-class Heuristic:
+class Heuristic(abc.ABC):
     """A policy in mode `quantity`: orders in units, one per product, on its first lane."""
 
     action_mode = "quantity"
+
+    def __init__(self, facts: Facts) -> None:
+        """Remembers the shapes of the observation's fields."""
+        self._shapes = facts.field_shapes
 
     def predict(
         self,
@@ -92,20 +99,20 @@ class Heuristic:
         deterministic: bool = True,
     ) -> tuple[npt.NDArray[Any], Any]:
         """Decides; see `stockyard.agents.policy.Policy`. Takes a single observation too."""
-        if observation["inventory_position"].ndim == 1:
-            batch = {name: np.asarray(values)[None] for name, values in observation.items()}
-            orders, state = self.orders(batch, state, episode_start)
-            return orders[0], state
-        return self.orders(observation, state, episode_start)
+        is_single = observation["inventory_position"].ndim == 1
+        if is_single:
+            observation = {name: np.asarray(values)[None] for name, values in observation.items()}
+        orders, state = self.orders(shaped(observation, self._shapes), state, episode_start)
+        return orders[0] if is_single else orders, state
 
+    @abc.abstractmethod
     def orders(
         self,
         observation: Mapping[str, npt.NDArray[Any]],
         state: Any,
         episode_start: npt.NDArray[np.bool_] | None,
     ) -> tuple[npt.NDArray[Any], Any]:
-        """Orders (B, P) in units, and the next state."""
-        raise NotImplementedError
+        """Orders (B, P) in units, and the next state; the observation is in its shapes."""
 
 
 def forecast_over(

@@ -36,6 +36,7 @@ class Naive(Heuristic):
 
     def __init__(self, facts: Facts) -> None:
         """Reads the mean demand of a review period."""
+        super().__init__(facts)
         self._first = facts.mean_per_review
 
     def orders(
@@ -62,6 +63,7 @@ class ConstantOrder(Heuristic):
 
     def __init__(self, facts: Facts, quantity: Levels) -> None:
         """Takes the order, scalar or (P,) units."""
+        super().__init__(facts)
         self._quantity = _per_product(quantity, facts, "quantity")
 
     def orders(
@@ -103,6 +105,7 @@ class OrderUpTo(Heuristic):
             lot_reviews: smallest order in forecast demands of a review period; with a safety
                 factor, the reorder point is the level less this lot.
         """
+        super().__init__(facts)
         self._review_days = facts.review_days
         self._level = None
         if order_up_to is not None:

@@ -42,6 +42,7 @@ class Tape:
     fraction: Array | None  # (epochs, B, M, E_in, P)
     limits: dict[str, Array]  # field of Revealed -> (1 or T, 1, entities)
     epoch_periods: int  # periods between review epochs
+    start_day: Array  # (B,) day of the year of period 0, so that no date tells the time left
 
     @property
     def num_periods(self) -> int:
@@ -145,6 +146,7 @@ class TapeSource:
         days = self.epoch_periods / self.network.periods_per_day
         paths: list[DemandPath] = []
         arrivals: list[Arrivals] = []
+        starts: list[int] = []
         weeks: list[Any] = []
         for streams in replicas:
             path = self.demand.draw(streams, self.network, periods)
@@ -153,6 +155,7 @@ class TapeSource:
                 sums = self.forecaster.rolling_mean(path.signals, periods, week)
                 weeks.append(sums[:, None, :] * (self.regional_shares / 7.0))
             paths.append(path)
+            starts.append(7 * int(streams.generator("calendar").integers(52)))
             if self.arrivals is not None:
                 arrivals.append(self.arrivals.draw(streams, self.network, epochs, days))
 
@@ -171,6 +174,7 @@ class TapeSource:
             fraction=stack([a.fraction for a in arrivals]) if arrivals else None,
             limits=self._limits(make),
             epoch_periods=self.epoch_periods,
+            start_day=make(starts),
         )
 
     def _limits(self, make: Any) -> dict[str, Array]:

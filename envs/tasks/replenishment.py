@@ -83,8 +83,10 @@ class Replenishment:
 
     ## Observation space
 
-    A Dict of float32 boxes in physical units, products first. L is the number of review periods
-    that an order can be under way; fields marked * appear in retail worlds only.
+    A Dict of float32 boxes in physical units. Each field is flat, products first:
+    `stockyard.envs.tasks.task.shaped(observation, env.unwrapped.field_shapes)` gives it the shape
+    below. L is the number of review periods that an order can be under way; fields marked * appear
+    in retail worlds only.
 
     | field | shape | unit | min | max |
     |---|---|---|---|---|
@@ -109,7 +111,7 @@ class Replenishment:
     | `days_to_event` * | (2,) | days to the next two planned events; 365: none | 0 | 365 |
 
     Sales are censored by stock-outs; intents, arrival times and fill rates are not shown. There is
-    no time to the end of the episode.
+    no time to the end of the episode, and episodes begin in any week of the year.
 
     ## Reward
 
@@ -160,7 +162,8 @@ class Replenishment:
         """Modes of this world; the first is the default."""
         if self.world.forecaster is None:
             return ("quantity",)
-        return ("cover", "quantity", "residual")
+        orders_up_to = hasattr(self.world.rules.get("replenish"), "level")
+        return ("cover", "quantity", "residual") if orders_up_to else ("cover", "quantity")
 
     @property
     def _lanes(self) -> int:
@@ -222,11 +225,15 @@ class Replenishment:
             "days_to_event": ((2,), 0.0, NO_EVENT_DAYS),
         }
 
+    def field_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Field -> shape before it is flattened, products first."""
+        return {name: shape for name, (shape, _, _) in self._fields().items()}
+
     def observation_space(self) -> spaces.Dict:
-        """A Dict of float32 boxes with finite bounds."""
+        """A Dict of flat float32 boxes with finite bounds."""
         return spaces.Dict(
             {
-                name: spaces.Box(low, high, shape, dtype=np.float32)
+                name: spaces.Box(low, high, (math.prod(shape),), dtype=np.float32)
                 for name, (shape, low, high) in self._fields().items()
             }
         )
@@ -385,9 +392,7 @@ class Replenishment:
         on_order = at_least(state.position - moving - sum_entries(state.on_hand + yard), 0.0)
         ones = like * 0.0 + 1.0
         products = params.network.products
-        day = view.period / h
-        angle = 2.0 * np.pi * day / 365.0
-        season = np.array([[np.sin(angle), np.cos(angle)]])
+        angle = (view.tape.start_day + view.period / h) * (2.0 * np.pi / 365.0)
         return {
             "on_order": on_order,
             "in_transfer": moving,
@@ -405,7 +410,7 @@ class Replenishment:
             "volume": ones * params.a.volume,
             "storage_capacity": self._announced(view, "storage_capacity", like),
             "receiving_capacity": self._announced(view, "receiving_capacity", like),
-            "season": as_like(np.repeat(season, batch, axis=0), like),
+            "season": stack([xp.sin(angle), xp.cos(angle)], axis=1),
             "days_to_event": as_like(np.full((batch, 2), NO_EVENT_DAYS), like),
         }
 

@@ -44,8 +44,11 @@ class Task(Protocol):
     def action_space(self, mode: str) -> spaces.Space[Any]:
         """The action space of one environment in an action mode."""
 
+    def field_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Field -> shape of what `observe` returns, without the batch axis."""
+
     def observation_space(self) -> spaces.Dict:
-        """The observation space of one environment."""
+        """The observation space of one environment: the same fields, each flattened."""
 
     def observation_scale(self) -> dict[str, Any]:
         """Static typical size of every field, broadcastable to it; never from a tape."""
@@ -64,10 +67,28 @@ class Task(Protocol):
         """
 
     def observe(self, params: Params, view: View) -> dict[str, Array]:
-        """The observation, batched, in physical units; pure and differentiable."""
+        """The observation in its shapes, batched, in physical units; pure and differentiable."""
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns a batched action into decisions; pure and differentiable."""
+
+
+def shaped(
+    observation: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Array]:
+    """Gives the flat fields of an observation their shapes back.
+
+    Args:
+        observation: fields (size,) or, batched, (B, size).
+        shapes: field -> shape, as an environment's `field_shapes` says.
+
+    Returns:
+        Fields of these shapes, with the batch axis first if there was one.
+    """
+    return {
+        name: values.reshape(*values.shape[:-1], *shapes[name])
+        for name, values in observation.items()
+    }
 
 
 def check_mode(mode: str | None, modes: tuple[str, ...]) -> str:

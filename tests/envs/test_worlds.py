@@ -21,6 +21,7 @@ from stockyard.envs.network.topology import (
 )
 from stockyard.envs.network.world import World
 from stockyard.envs.scenarios import build_world
+from stockyard.envs.tasks.task import shaped
 
 ID = "stockyard/Replenishment-v0"
 
@@ -60,7 +61,7 @@ def test_the_parts_of_the_position_are_all_observed(truck_volume: float) -> None
     env = gym.make_vec(ID, num_envs=2, scenario=OneSpeed(truck_volume))
     env.reset(seed=1)
     for _ in range(3):
-        seen = env.step(np.zeros((2, 12)))[0]
+        seen = shaped(env.step(np.zeros((2, 12)))[0], env.unwrapped.field_shapes)
         parts = seen["on_hand"].sum(axis=2) + seen["yard"].sum(axis=2)
         parts = parts + seen["in_transfer"] + seen["on_order"]
         np.testing.assert_allclose(parts, seen["inventory_position"], rtol=1e-5, atol=1e-3)
