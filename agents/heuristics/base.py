@@ -50,7 +50,7 @@ class Facts:
             ValueError: if the environment has no replenishment slot in mode `quantity`.
         """
         base = env.unwrapped
-        if "replenish" not in base.task.slots:
+        if "replenish" not in getattr(getattr(base, "task", None), "slots", ()):
             raise ValueError("replenishment heuristics need an environment with that slot")
         self.world: World = base.world
         self.specification: dict[str, Any] = dict(base.specification)
@@ -115,18 +115,30 @@ class Heuristic(abc.ABC):
         """Orders (B, P) in units, and the next state; the observation is in its shapes."""
 
 
+LARGEST_DEVIATION = 1.5
+"""Cap on a forecast's log deviation s: a median of a third of the mean, exp(-s^2 / 2).
+
+The P90 of a lognormal with mean m is m * exp(1.28 s - s^2 / 2): 2.27 m at most, at s = 1.28, and
+2.2 m at the cap. Beyond, the same mean comes ever more rarely in ever larger lumps, and every level
+up to P90 goes to zero: a rule would stop ordering what is hardest to forecast.
+"""
+
+
 def forecast_over(
     observation: Mapping[str, npt.NDArray[Any]], days: Floats
 ) -> tuple[Floats, Floats]:
     """Forecast over `days` (B, P) from now: mean (B, P) units, and its log standard deviation.
 
     Means and log deviations are interpolated linearly between the horizons shown; the deviation is
-    that of the lognormal through the shown P50 and P90.
+    that of the lognormal through the shown P50 and P90, at most `LARGEST_DEVIATION`. A product that
+    more often than not sells nothing (P50 = 0) has the largest.
     """
     mean = np.asarray(observation["forecast_mean"], dtype=np.float64)
     quantiles = np.asarray(observation["forecast_quantiles"], dtype=np.float64)
-    middle = np.maximum(quantiles[..., 1], 1e-9)
+    sells = quantiles[..., 1] > 1e-9
+    middle = np.where(sells, quantiles[..., 1], 1.0)
     deviation = np.log(np.maximum(quantiles[..., 2], middle) / middle) / ndtri(0.9)
+    deviation = np.where(sells, np.minimum(deviation, LARGEST_DEVIATION), LARGEST_DEVIATION)
     horizons = np.array((0.0, *HORIZONS_DAYS))
     mean = np.concatenate((np.zeros_like(mean[..., :1]), mean), axis=-1)
     deviation = np.concatenate((deviation[..., :1], deviation), axis=-1)

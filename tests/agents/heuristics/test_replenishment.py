@@ -6,7 +6,13 @@ import pytest
 from scipy import stats
 
 import stockyard.agents as agents
-from stockyard.agents.heuristics.base import demand_quantile
+from stockyard.agents.heuristics.base import (
+    LARGEST_DEVIATION,
+    Facts,
+    demand_quantile,
+    forecast_over,
+)
+from stockyard.agents.heuristics.replenishment import OrderUpTo
 from stockyard.envs import textbook
 
 RETAIL = {"id": "stockyard/Replenishment-v0", "size": "small"}
@@ -138,3 +144,64 @@ def test_rules_order_as_their_sources_rank_them():
         }.items()
     }
     assert runs["capped_base_stock"] > runs["base_stock"] > runs["naive"]
+
+
+def forecast(mean: float, median: float, high: float) -> dict[str, np.ndarray]:
+    """Forecasts of one product at five horizons, growing with the horizon."""
+    growth = np.array([1.0, 2.0, 4.0, 8.0, 13.0])[None, None]
+    quantiles = np.array([0.0, median, high])
+    return {
+        "forecast_mean": mean * growth,
+        "forecast_quantiles": growth[..., None] * quantiles,
+    }
+
+
+@pytest.mark.parametrize("high", [0.0, 0.5, 3.0, 10.0])
+def test_a_product_that_often_sells_nothing_is_ordered(high):
+    """P50 = 0 must not make the deviation explode, and the level vanish."""
+    mean, deviation = forecast_over(forecast(1.0, 0.0, high), np.array([[20.0]]))
+    levels = [float(mean[0, 0] * np.exp(z * d - d**2 / 2)) for d in deviation[0] for z in (0, 1, 2)]
+    assert levels == sorted(levels) and 0.3 * mean < levels[0] < levels[2] < 10 * mean
+
+
+def test_levels_change_little_as_the_median_vanishes():
+    """A median of a thousandth of a unit and one of zero are the same product."""
+    _, none = forecast_over(forecast(1.0, 0.0, 3.0), np.array([[20.0]]))
+    _, some = forecast_over(forecast(1.0, 1e-3, 3.0), np.array([[20.0]]))
+    np.testing.assert_allclose(some, none)
+    _, plain = forecast_over(forecast(1.0, 0.9, 1.8), np.array([[20.0]]))
+    np.testing.assert_allclose(plain, np.log(2.0) / stats.norm.ppf(0.9))
+
+
+@pytest.mark.parametrize("scenario", ["steady", "real"])
+def test_ordinary_forecasts_stay_below_the_cap(scenario):
+    """The cap is for bursty products; the small worlds have none."""
+    observation, _ = gym.make_vec(num_envs=2, scenario=scenario, **RETAIL).reset(seed=0)
+    envs = gym.make_vec(num_envs=2, scenario=scenario, **RETAIL)
+    shapes = envs.unwrapped.field_shapes
+    fields = {
+        name: observation[name].reshape(2, *shapes[name])
+        for name in ("forecast_mean", "forecast_quantiles")
+    }
+    _, deviation = forecast_over(fields, np.full((2, 12), 20.0))
+    assert deviation.max() < LARGEST_DEVIATION
+
+
+def test_every_bursty_product_of_the_large_panel_is_ordered():
+    """On the shipped panel the slowest products have P50 = 0."""
+    envs = gym.make_vec(
+        "stockyard/Replenishment-v0", num_envs=1, scenario="real", size="large", action="quantity"
+    )
+    observation, _ = envs.reset(seed=0)
+    shapes = envs.unwrapped.field_shapes
+    quantiles = observation["forecast_quantiles"].reshape(1, *shapes["forecast_quantiles"])
+    slow = quantiles[..., 0, 1] == 0
+    observation["inventory_position"] = np.zeros_like(observation["inventory_position"])
+    orders, _ = OrderUpTo(Facts(envs), safety_factor=1.28).predict(observation)
+    assert (orders > 0).all() and (orders[slow] > 0).all()
+
+
+def test_an_environment_without_a_task_is_refused():
+    """The facts of a rule are those of a replenishment environment."""
+    with pytest.raises(ValueError, match="replenishment heuristics need"):
+        Facts(gym.make("CartPole-v1"))
