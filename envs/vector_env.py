@@ -190,9 +190,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         memory = self.task.remember(params, None, None, None, self.num_envs)
         view = View(state, tape, 0, memory, {})
         while view.period < world.burn_in:
-            known = tape.known(view.period)
-            orders = world.rules["replenish"](params, view.state, known)
-            view = self._advance(view, Decisions(orders=orders))[0]
+            view = self._advance(view, Decisions())[0]
         view = view._replace(outlook=outlook_at(world, tape, view.period))
         self._view = view
         self._value = value_of(params, view.state, view.outlook)
@@ -241,6 +239,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             view.period,
             self.periods_per_step,
             decisions,
+            self.task.unreported(view.memory),
         )
         memory = self.task.remember(
             self.params, view.memory, stretch, known.quoted_lead, self.num_envs

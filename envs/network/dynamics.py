@@ -54,6 +54,8 @@ def step(
     flows = Flows(
         None if ordered is None else ordered.ordered,
         None if ordered is None else ordered.shipped,
+        None if ordered is None else ordered.shortfall,
+        None if ordered is None else ordered.last_lead,
         transferred,
         *sales,
         exogenous.min_offered_tier,

@@ -8,6 +8,7 @@ from stockyard.envs.network.arrays import (
     at_least,
     fill_share,
     floor_straight_through,
+    namespace,
     round_in_turn,
     round_straight_through,
     spread,
@@ -24,6 +25,8 @@ class Ordered(NamedTuple):
     ordered: Array  # (B, E_in, P) units after projection
     shipped: Array  # (B, E_in, P) units that will arrive
     landed: Array | None  # (B, E_in, P) units usable in this very period (lead time 0)
+    shortfall: Array | None  # (B, E_in, P) units that will not arrive; None at fixed lead times
+    last_lead: Array | None  # (B, E_in, P) periods until the last part can be used; likewise
 
 
 def place_orders(
@@ -46,7 +49,7 @@ def place_orders(
         exogenous: this period of the tape.
 
     Returns:
-        The state with `inbound` and `on_order` raised, and what was ordered. Gradients pass;
+        The state with `inbound` and `position` raised, and what was ordered. Gradients pass;
         they are zero for negative orders and straight-through for whole units.
     """
     if orders is None:
@@ -67,13 +70,16 @@ def place_orders(
         orders = rounding(orders)
     if exogenous.shipments is None:
         inbound, landed = _send_at_fixed_lead(params, state.inbound, orders)
-        shipped = orders
+        shipped, shortfall, last_lead = orders, None, None
     else:
         inbound, landed, shipped = _send_in_parts(
             params, state.inbound, orders, exogenous.shipments
         )
+        lead = exogenous.shipments.lead
+        shortfall, last_lead = orders - shipped, namespace(lead).max(lead, axis=1)
     position = state.position + sum_entries(shipped)
-    return state._replace(inbound=inbound, position=position), Ordered(orders, shipped, landed)
+    ordered = Ordered(orders, shipped, landed, shortfall, last_lead)
+    return state._replace(inbound=inbound, position=position), ordered
 
 
 def _within_supplier_capacity(params: Params, orders: Array, capacity: Array) -> Array:

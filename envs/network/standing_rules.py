@@ -68,7 +68,7 @@ class CoverOrder:
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
         """Returns orders (B, E_in, P), all on the first lane that carries a product."""
-        need = self.level(params, state, revealed) - state.position
+        need = self.level(params, state, revealed) - inventory_position(state)
         return on_first_lane(params, at_least(need, 0.0))
 
 
@@ -84,11 +84,15 @@ class BaseStock:
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
         """Returns orders (B, E_in, P)."""
-        position = state.position
-        if state.backlog is not None:
-            position = position - state.backlog.sum(1)
-        need = self.level(params, state, revealed) - position
+        need = self.level(params, state, revealed) - inventory_position(state)
         return on_first_lane(params, at_least(need, 0.0))
+
+
+def inventory_position(state: State) -> Array:
+    """What an order is measured against: units anywhere, less units owed; (B, P)."""
+    if state.backlog is None:
+        return state.position
+    return state.position - sum_entries(state.backlog)
 
 
 def on_first_lane(params: Params, units: Array) -> Array:

@@ -22,7 +22,9 @@ class State(NamedTuple):
     backlog: Array | None  # (B, R, P) units owed to customers; None where sales are lost
     parcels: Array | None  # (B, E_out, K+3) parcels: late, slack 0..K, no deadline; None: no trucks
     parcel_volume: Array | None  # (B, E_out, K+3) ft3 of `parcels`
-    position: Array  # (B, P) units on hand, in yards, staged and under way: carried, not summed
+    # (B, P) units on hand, in yards, staged and under way: carried, not summed. It counts what
+    # suppliers will deliver, which a buyer learns only when the last part of an order is due.
+    position: Array
 
 
 class Decisions(NamedTuple):
@@ -72,6 +74,8 @@ class Flows(NamedTuple):
 
     ordered: Array | None  # (B, E_in, P) units ordered after projection
     shipped: Array | None  # (B, E_in, P) units that suppliers will deliver of it
+    shortfall: Array | None  # (B, E_in, P) units they will not deliver; None: all comes, on time
+    last_lead: Array | None  # (B, E_in, P) periods until the last part shipment can be used
     transferred: Array | None  # (B, E_tr, P) units taken from the tail's stock
     demand: Array  # (B, R, P) purchase intents, units
     sold: Array  # (B, P) units handed to customers

@@ -120,6 +120,7 @@ def simulate(
     period: int,
     periods: int,
     decisions: Decisions,
+    unreported: Array | None = None,
 ) -> tuple[State, Stretch]:
     """Runs `periods` periods; slots that `decisions` leaves open follow the standing rules.
 
@@ -133,6 +134,8 @@ def simulate(
         period: index into the tape.
         periods: how many to simulate.
         decisions: the agent's; None in a slot asks the standing rule.
+        unreported: (B, P) units that will not be delivered and that nobody knows of yet: a standing
+            replenishment rule counts on them. None: none.
 
     Returns:
         The state after the last period, all flows, and their money.
@@ -147,7 +150,7 @@ def simulate(
         if k > 0:
             orders = None
         elif orders is None and "replenish" in rules:
-            orders = rules["replenish"](params, state, known)
+            orders = rules["replenish"](params, as_booked(state, unreported), known)
         if limits is None and "restock" in rules:
             limits = rules["restock"](params, state, known)
         if transfers is None and "place" in rules:
@@ -158,6 +161,13 @@ def simulate(
         state, moved = step(params, state, decided, exogenous)
         flows.append(moved)
     return state, Stretch(flows, cash_flows(params, flows))
+
+
+def as_booked(state: State, unreported: Array | None) -> State:
+    """The state in a buyer's books: open orders count in full until they are reported short."""
+    if unreported is None:
+        return state
+    return state._replace(position=state.position + unreported)
 
 
 def outlook_at(world: World, tape: Tape, period: int) -> dict[int, Array]:

@@ -21,9 +21,9 @@ from stockyard.envs.network.arrays import (
 )
 from stockyard.envs.network.forecast import HORIZONS_DAYS, QUANTILES
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.standing_rules import on_first_lane
-from stockyard.envs.network.state import Decisions
-from stockyard.envs.network.world import Stretch, World
+from stockyard.envs.network.standing_rules import inventory_position, on_first_lane
+from stockyard.envs.network.state import Decisions, State
+from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.task import Decoded, View
 
 HISTORY = 13
@@ -43,6 +43,9 @@ class Memory(NamedTuple):
     in_stock: tuple[Array, ...]  # HISTORY arrays (B, P), share of days without a stock-out
     received: tuple[Array, ...]  # HISTORY arrays (B, P), units received from suppliers
     quoted: tuple[Array, ...]  # [k] (B, P): units quoted to arrive in k + 1 review periods
+    # [k] (B, P): units of open orders that will never come and that the buyer still counts on k
+    # reviews from now, for it learns of them when the last part is due; () where all orders come
+    unfilled: tuple[Array, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,10 +94,10 @@ class Replenishment:
     | field | shape | unit | min | max |
     |---|---|---|---|---|
     | `on_hand` | (P, N) | units | 0 | 1e9 |
-    | `inventory_position` | (P,) | units on hand and under way, less backlog | 0 or -1e9 | 1e9 |
+    | `inventory_position` | (P,) | units on hand and on order, less backlog | 0 or -1e9 | 1e9 |
     | `backlog` (backorders only) | (P,) | units owed | 0 | 1e9 |
     | `on_order_quoted` | (P, L) | units quoted to arrive in k + 1 review periods | 0 | 1e9 |
-    | `on_order` * | (P,) | units shipped by suppliers, not arrived | 0 | 1e9 |
+    | `on_order` * | (P,) | units ordered, neither arrived nor reported short | 0 | 1e9 |
     | `in_transfer` * | (P,) | units between nodes | 0 | 1e9 |
     | `yard` * | (P, N) | units arrived, not received | 0 | 1e9 |
     | `sales_history` * | (P, 13) | units per review period, latest first | 0 | 1e9 |
@@ -110,8 +113,9 @@ class Replenishment:
     | `season` * | (2,) | sine and cosine of the day of the year | -1 | 1 |
     | `days_to_event` * | (2,) | days to the next two planned events; 365: none | 0 | 365 |
 
-    Sales are censored by stock-outs; intents, arrival times and fill rates are not shown. There is
-    no time to the end of the episode, and episodes begin in any week of the year.
+    Sales are censored by stock-outs; intents, arrival times and fill rates are not shown. What a
+    supplier will not deliver counts as on order until the first review at or after the order's last
+    part is due, and orders are measured against the same position that is shown. There is no time to the end of the episode, and episodes begin in any week of the year.
 
     ## Reward
 
@@ -284,11 +288,16 @@ class Replenishment:
         if memory is None or stretch is None:
             zero = self._nothing(params, batch)
             history = (zero,) * HISTORY if self.world.shows_history else ()
-            return Memory(history, history, history, self._opening_quotes(params, batch))
+            quoted = self._opening_quotes(params, batch)
+            short_of = (zero,) * self._quoted_slots if self.world.source.arrivals else ()
+            return Memory(history, history, history, quoted, short_of)
         flows = stretch.flows
-        quoted = self._roll_quotes(params, memory.quoted, flows[0].ordered, quoted_lead)
+        quoted = self._roll(params, memory.quoted, flows[0].ordered, quoted_lead)
+        unfilled = memory.unfilled
+        if unfilled:
+            unfilled = self._roll_unfilled(unfilled, flows[0].shortfall, flows[0].last_lead)
         if not self.world.shows_history:
-            return memory._replace(quoted=quoted)
+            return memory._replace(quoted=quoted, unfilled=unfilled)
         nothing = flows[0].sold * 0.0
         sales = sum((f.sold for f in flows[1:]), start=flows[0].sold)
         short = sum(((sum_entries(f.out_of_stock) > 1e-9) * 1.0 for f in flows), start=nothing)
@@ -302,39 +311,55 @@ class Replenishment:
             (1.0 - short / len(flows), *memory.in_stock[:-1]),
             (received, *memory.received[:-1]),
             quoted,
+            unfilled,
         )
 
-    def _roll_quotes(
-        self,
-        params: Params,
-        quoted: tuple[Array, ...],
-        ordered: Array | None,
-        quoted_lead: Array | None,
+    def _roll(
+        self, params: Params, slots: tuple[Array, ...], units: Array | None, lead: Array | None
     ) -> tuple[Array, ...]:
-        """Moves open quotes one review period closer and books the last order among them."""
-        if not quoted:
-            return quoted
-        slots = [*quoted[1:], quoted[-1] * 0.0]
-        if ordered is None:
-            return tuple(slots)
-        if quoted_lead is None:
-            for k, mask in self._quoted_masks(params):
-                slots[k] = slots[k] + sum_entries(ordered if mask is None else ordered * mask)
-            return tuple(slots)
-        slot = self._quoted_slot(quoted_lead)
-        first, last = max(int(slot.min()), 0), min(int(slot.max()), len(slots) - 1)
-        for k in range(first, last + 1):
-            slots[k] = slots[k] + sum_entries(ordered * (slot == k))
-        return tuple(slots)
+        """Moves what is due one review period closer and books the last order's among it.
 
-    def _quoted_slot(self, lead: Array) -> Array:
+        Args:
+            params: the network.
+            slots: [k] (B, P) units due in k + 1 review periods, as of the last review.
+            units: (B, E_in, P) of the order placed then, or None.
+            lead: (B, E_in, P) periods from then until they are due; None: the lanes' lead times.
+        """
+        if not slots:
+            return slots
+        moved = [*slots[1:], slots[-1] * 0.0]
+        if units is None:
+            return tuple(moved)
+        if lead is None:
+            for k, mask in self._quoted_masks(params):
+                moved[k] = moved[k] + sum_entries(units if mask is None else units * mask)
+            return tuple(moved)
+        slot = self._slot(lead)
+        first, last = max(int(slot.min()), 0), min(int(slot.max()), len(moved) - 1)
+        for k in range(first, last + 1):
+            moved[k] = moved[k] + sum_entries(units * (slot == k))
+        return tuple(moved)
+
+    def _roll_unfilled(
+        self, unfilled: tuple[Array, ...], shortfall: Array | None, last_lead: Array | None
+    ) -> tuple[Array, ...]:
+        """Forgets what has been reported by now and books the last order's shortfall."""
+        moved = [*unfilled[1:], unfilled[-1] * 0.0]
+        if shortfall is None or last_lead is None:
+            return tuple(moved)
+        slot = self._slot(last_lead)
+        for k in range(min(int(slot.max()) + 1, len(moved))):
+            moved[k] = moved[k] + sum_entries(shortfall * (slot >= k))
+        return tuple(moved)
+
+    def _slot(self, lead: Array) -> Array:
         """Slot of an order that has just been placed: slot k is due in k + 1 more reviews."""
         return namespace(lead).ceil(lead / self.world.periods_per_step) - 2.0
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 - few tasks, small entries
     def _quoted_masks(self, params: Params) -> tuple[tuple[int, Array | None], ...]:
         """Slots that orders at the lanes' fixed lead times are booked in, and their (E_in, P)."""
-        slot = self._quoted_slot(params.network.inbound.lead_time)
+        slot = self._slot(params.network.inbound.lead_time)
         used = sorted({int(k) for k in slot[params.network.carries]} - {-2, -1})
         return tuple((k, params.mask(slot == k)) for k in used)
 
@@ -346,30 +371,33 @@ class Replenishment:
         """The opening pipeline by review period of arrival."""
         quoted = [self._nothing(params, batch) for _ in range(self._quoted_slots)]
         for k, units in enumerate(self.world.opening.inbound):
-            slot = (k + 1) // self.world.periods_per_step - 1
+            slot = -(-(k + 1) // self.world.periods_per_step) - 1
             if 0 <= slot < len(quoted):
                 quoted[slot] = quoted[slot] + as_like(units.sum(axis=0), quoted[slot])
         return tuple(quoted)
 
+    def unreported(self, memory: Memory) -> Array | None:
+        """Units that will not be delivered and that the buyer still counts on, (B, P)."""
+        return memory.unfilled[0] if memory.unfilled else None
+
     def observe(self, params: Params, view: View) -> dict[str, Array]:
         """Builds every field; products first, as people read it."""
-        state, memory = view.state, view.memory
-        position = state.position
+        memory = view.memory
+        state = as_booked(view.state, self.unreported(memory))
         fields: dict[str, Array] = {"on_hand": state.on_hand.swapaxes(1, 2)}
         if state.backlog is not None:
-            owed = sum_entries(state.backlog)
-            fields["backlog"] = owed
-            position = position - owed
-        fields["inventory_position"] = position
+            fields["backlog"] = sum_entries(state.backlog)
+        fields["inventory_position"] = inventory_position(state)
         if self._quoted_slots:
             fields["on_order_quoted"] = stack(memory.quoted, axis=2)
         if self.world.shows_history:
-            fields |= self._rich_fields(params, view, position)
+            fields |= self._rich_fields(params, view, state)
         return fields
 
-    def _rich_fields(self, params: Params, view: View, like: Array) -> dict[str, Array]:
+    def _rich_fields(self, params: Params, view: View, state: State) -> dict[str, Array]:
+        like = state.position
         xp = namespace(like)
-        state, memory, world = view.state, view.memory, self.world
+        memory, world = view.memory, self.world
         h = world.network.periods_per_day
         batch = like.shape[0]
         horizons = tuple(days * h for days in HORIZONS_DAYS)
@@ -456,14 +484,15 @@ class Replenishment:
             )
         given, action = action, at_most(at_least(action, -1.0), 1.0)
         outside = _share(given != action, action)
-        position = view.state.position
+        state = as_booked(view.state, self.unreported(view.memory))
         if mode == "cover":
             target = self._cover_units(view, (action + 1.0) * (MAX_COVER_DAYS / 2.0))
         else:
             rule: Any = self.world.rules["replenish"]
             known = view.tape.known(view.period)
-            target = rule.level(params, view.state, known) * 2.0**action
-        orders = on_first_lane(params, at_least(target - position, 0.0))
+            target = rule.level(params, state, known) * 2.0**action
+        need = target - inventory_position(state)
+        orders = on_first_lane(params, at_least(need, 0.0))
         return Decoded(Decisions(orders=orders), orders, outside)
 
     def _cover_units(self, view: View, days: Array) -> Array:

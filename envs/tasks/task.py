@@ -66,6 +66,9 @@ class Task(Protocol):
         `memory` and `stretch` are None before the first.
         """
 
+    def unreported(self, memory: Any) -> Array | None:
+        """Units ordered that will not come and that nobody knows of yet, (B, P); None: none."""
+
     def observe(self, params: Params, view: View) -> dict[str, Array]:
         """The observation in its shapes, batched, in physical units; pure and differentiable."""
 

@@ -12,7 +12,8 @@ from stockyard.envs.network.arrays import Array
 from stockyard.envs.network.economics import party_balances
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import Revealed, State
-from stockyard.envs.network.world import outlook_at, value_of
+from stockyard.envs.network.world import World, outlook_at, value_of
+from stockyard.envs.scenarios.retail import build_retail
 
 ID = "stockyard/Replenishment-v0"
 
@@ -93,6 +94,61 @@ def test_an_observation_does_not_know_the_future(scenario: str, steps: int) -> N
         np.testing.assert_array_equal(expected[field], got[field], err_msg=field)
     actions = env.action_space.sample()
     assert (env.step(actions)[1] != other.step(actions)[1]).all(), "the other future is no other"
+
+
+@pytest.mark.parametrize("action", ["cover", "residual", "quantity"])
+@pytest.mark.parametrize("ordered_at", [-1, 2])
+def test_a_fill_is_not_known_before_it_is_reported(action: str, ordered_at: int) -> None:
+    """L12: an order counts in full until its first part lands, and its fill until its last."""
+    env, other = make(action=action), make(action=action)
+    seen, theirs = env.reset(seed=5)[0], other.reset(seed=5)[0]
+    review = env.periods_per_step
+    epoch = env.world.burn_in // review + ordered_at
+    lead = np.array(env.tape.lead)
+    lead[epoch, :, 0], lead[epoch, :, 1] = 2 * review, 4 * review - 3
+    little = np.array(env.tape.fraction)
+    little[epoch] *= 0.1
+    for one, fraction in ((env, env.tape.fraction), (other, little)):
+        tape = dataclasses.replace(one.tape, lead=lead, fraction=fraction)
+        one._tape = (one._tape[0], tape)
+        seen, theirs = theirs, one.reset(seed=5)[0]
+        assert one.tape is tape
+    differs = []
+    for step in range(ordered_at + 8):
+        same = all(np.array_equal(seen[field], theirs[field]) for field in seen)
+        if step < max(ordered_at + 2, 0):
+            for field in seen:
+                np.testing.assert_array_equal(seen[field], theirs[field], err_msg=field)
+        differs.append(not same)
+        actions = np.full(env.action_space.shape, 150.0 if action == "quantity" else 0.3)
+        seen, theirs = env.step(actions)[0], other.step(actions)[0]
+    assert differs[-1], "what arrived is seen in the end"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_shortfall_is_reported_when_the_last_part_is_due(whole: bool) -> None:
+    """Until then on hand, on order and sold add up to what was ordered; then the rest is gone."""
+    # Of the two replicas, a full yard sends some of the second one's goods back on order.
+    env = make(action="quantity", integer=whole)
+    env.reset(seed=5)
+    review, epoch = env.periods_per_step, env.world.burn_in // env.periods_per_step
+    lead, fraction = np.array(env.tape.lead), np.array(env.tape.fraction)
+    lead[:], fraction[:], fraction[epoch] = 1, 0.5, 0.25
+    lead[epoch, :, 0], lead[epoch, :, 1] = review, 3 * review - 2
+    env._tape = (env._tape[0], dataclasses.replace(env.tape, lead=lead, fraction=fraction))
+    seen, _ = env.reset(seed=5)
+    for reviews in (1, 2, 3, 4):
+        before = seen["inventory_position"]
+        order = np.full(env.action_space.shape, 40.0 if reviews == 1 else 0.0)
+        seen, *_ = env.step(order)
+        sold = seen["sales_history"].reshape(2, 12, -1)[..., 0]
+        change = seen["inventory_position"] - before + sold
+        expected = {1: 40.0, 3: -20.0}.get(reviews, 0.0)
+        np.testing.assert_allclose(change, expected, atol=1e-2)
+        if reviews == 2:
+            np.testing.assert_allclose(seen["on_order"][0], 30.0, atol=1e-2)
+        if reviews >= 3:
+            np.testing.assert_allclose(seen["on_order"][0], 0.0, atol=1e-2)
 
 
 class Scatter:
@@ -199,3 +255,38 @@ def test_living_on_the_opening_stock_does_not_pay(plain: Any) -> None:
     idle = earn(lambda step, steps: None)
     assert (idle < plain).all()
     assert idle.mean() < 0.4 * plain.mean(), idle.mean() / plain.mean()
+
+
+class Owed:
+    """The steady world, but customers wait for what is not there."""
+
+    def build(self, size: str, task: str) -> World:
+        """Builds it."""
+        world = build_retail(size, task)
+        economics = dataclasses.replace(world.economics, unmet="backorder")
+        network = dataclasses.replace(world.network, acceptance_by_tier=(1.0, 1.0, 1.0))
+        source = dataclasses.replace(world.source, network=network)
+        return dataclasses.replace(world, economics=economics, network=network, source=source)
+
+
+@pytest.mark.parametrize("action", ["cover", "residual"])
+def test_an_order_counts_what_is_owed(action: str) -> None:
+    """What customers wait for is sold already; orders are measured against what is shown."""
+    env = make(scenario=Owed(), action=action)
+    seen, _ = env.reset(seed=2)
+    for _ in range(8):  # orders so little that a backlog builds up
+        seen, *_ = env.step(np.full(env.action_space.shape, -0.95))
+    assert (seen["backlog"].sum(axis=1) > 0).all()
+    flat = np.zeros(env.action_space.shape)
+    known = env.tape.known(env._view.period)
+    rule = env.world.rules["replenish"]
+    level = rule.level(env.params, env.state, known)
+    if action == "cover":
+        mean = seen["forecast_mean"].reshape(2, 12, -1)
+        level = mean[..., 2] + (45 - 28) / 28 * (mean[..., 3] - mean[..., 2])
+    wanted = np.maximum(level - seen["inventory_position"], 0.0)
+    decoded = env.task.decode(env.params, action, flat, env._view)
+    np.testing.assert_allclose(decoded.decisions.orders.sum(axis=1), wanted, rtol=1e-4, atol=1e-3)
+    owing = env.state._replace(backlog=env.state.backlog + 1.0)
+    more = rule(env.params, owing, known) - rule(env.params, env.state, known)
+    assert (more.sum(axis=1) <= 3.0 + 1e-9).all() and (more.sum(axis=(1, 2)) > 0).all()
