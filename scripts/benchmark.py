@@ -77,7 +77,6 @@ def measure(seconds: float) -> list[Figure]:
         demand=textbook.Poisson(5), lead_time=4, holding_cost=1, penalty_cost=9
     )
     retail: dict[str, Any] = {"id": "stockyard/Replenishment-v0"}
-    chains = {n: _chain(n) for n in (3, 6)}
     return [
         _stepping(
             Case("single, textbook, 1 product x 1 node", 5e3, 18e3, "periods/s"),
@@ -86,12 +85,12 @@ def measure(seconds: float) -> list[Figure]:
         ),
         _stepping(
             Case("single, 1 product x 3 nodes", 5e3, 18e3, "periods/s"),
-            gym.make("stockyard/Replenishment-v0", scenario=chains[3]),
+            gym.make("stockyard/Replenishment-v0", scenario=Star(3)),
             seconds,
         ),
         _stepping(
             Case("single, 1 product x 6 nodes", 5e3, 7e3, "periods/s"),
-            gym.make("stockyard/Replenishment-v0", scenario=chains[6]),
+            gym.make("stockyard/Replenishment-v0", scenario=Star(6)),
             seconds,
         ),
         _stepping(Case("single, small retail", 2e3, 4e3, "periods/s"), gym.make(**retail), seconds),
@@ -112,16 +111,11 @@ def measure(seconds: float) -> list[Figure]:
     ]
 
 
-def _chain(num_nodes: int) -> Any:
-    """A warehouse that feeds `num_nodes - 1` stores, one product: a scenario object."""
-    return Star(num_nodes)
-
-
 @dataclass(frozen=True)
 class Star:
-    """One warehouse, many stores, textbook books; stores are filled up to a level each period."""
+    """One warehouse and its stores, one product; stores are filled up to a level each period."""
 
-    num_nodes: int
+    num_nodes: int  # the warehouse included
 
     def build(self, size: str, task: str) -> Any:
         """Builds the world."""
@@ -173,30 +167,31 @@ def _fill_up(params: Any, state: Any, revealed: Any) -> Any:
 
 
 def _stepping(case: Case, env: Any, seconds: float) -> Figure:
-    """Steps with random actions drawn beforehand; episodes restart outside the clock."""
+    """Steps with random actions drawn beforehand; episodes begin outside the clock.
+
+    Ours and the peers' are measured here alike; a step of a peer is one period.
+    """
     base = env.unwrapped
-    num_envs = getattr(base, "num_envs", 1)
-    space = env.action_space
-    space.seed(0)
-    actions = [space.sample() for _ in range(16)]
+    per_step = (
+        getattr(base, "periods_per_step", 1) * getattr(base, "num_envs", 1) * _nodes(case, base)
+    )
+    actions = _actions(env)
     env.reset(seed=0)
-    env.step(actions[0])
-    done_steps, last = 1, base.steps_per_episode
-    per_step = base.periods_per_step * num_envs * _nodes(case, base)
+    is_over = _is_over(env.step(actions[0]))
     rates = []
     for _ in range(REPEATS):
         count, spent = 0, 0.0
         while spent < seconds / REPEATS:
-            if done_steps >= last:
+            if is_over:
                 env.reset(seed=0)
-                done_steps = 0
-            chunk = min(last - done_steps, 64)
+                is_over = False
             start = time.perf_counter()
-            for k in range(chunk):
-                env.step(actions[k % 16])
+            for action in actions * 4:
+                is_over = _is_over(env.step(action))
+                count += 1
+                if is_over:
+                    break
             spent += time.perf_counter() - start
-            count += chunk
-            done_steps += chunk
         rates.append(count * per_step / spent)
     env.close()
     return _figure(case, rates)
@@ -205,18 +200,29 @@ def _stepping(case: Case, env: Any, seconds: float) -> Figure:
 def _episodes(case: Case, env: Any, repeats: int = 3) -> Figure:
     """Whole episodes, each on fresh tapes, the burn-in's time counted and its periods not."""
     base = env.unwrapped
-    action = env.action_space.sample()
-    env.action_space.seed(0)
+    actions = _actions(env)
     rates = []
     for repeat in range(repeats):
         start = time.perf_counter()
         env.reset(seed=1000 * repeat)
-        for _ in range(base.steps_per_episode):
-            env.step(action)
+        for k in range(base.steps_per_episode):
+            env.step(actions[k % len(actions)])
         spent = time.perf_counter() - start
         rates.append(base.horizon * base.num_envs * _nodes(case, base) / spent)
     env.close()
     return _figure(case, rates)
+
+
+def _actions(env: Any) -> list[Any]:
+    """The random actions that every case cycles through."""
+    env.action_space.seed(0)
+    return [env.action_space.sample() for _ in range(16)]
+
+
+def _is_over(result: Any) -> bool:
+    """Whether a step ended an episode, of a single environment or of any row."""
+    ended = result[2] | result[3]
+    return bool(ended.any() if hasattr(ended, "any") else ended)
 
 
 def _nodes(case: Case, base: Any) -> int:
@@ -280,24 +286,10 @@ def _peers(seconds: float) -> list[Figure]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             env = gym.make(identifier, disable_env_checker=True)
-            figures.append(_peer(Case(f"peer {identifier}", 0.0, 0.0, "periods/s"), env, seconds))
+            figures.append(
+                _stepping(Case(f"peer {identifier}", 0.0, 0.0, "periods/s"), env, seconds)
+            )
     return figures
-
-
-def _peer(case: Case, env: Any, seconds: float) -> Figure:
-    rates = []
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    action = env.action_space.sample()
-    for _ in range(REPEATS):
-        count, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds / REPEATS:
-            _, _, terminated, truncated, _ = env.step(action)
-            count += 1
-            if terminated or truncated:
-                env.reset()
-        rates.append(count / (time.perf_counter() - start))
-    return _figure(case, rates)
 
 
 def print_table(figures: list[Figure]) -> None:
