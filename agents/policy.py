@@ -43,13 +43,15 @@ class Policy(Protocol):
         """Decides.
 
         Args:
-            observation: What the environment returned, batch axis first.
+            observation: What the environment returned: batch axis first, or that of a single
+                environment.
             state: What the previous call returned beside the action; None at first.
             episode_start: (B,) True in the rows where an episode begins.
             deterministic: False lets a stochastic policy draw its action.
 
         Returns:
-            The actions, (B, ...), and the state for the next call.
+            The actions, (B, ...), or of a single environment without the batch axis, and the state
+            for the next call.
         """
 
 

@@ -102,6 +102,7 @@ class Heuristic(abc.ABC):
         is_single = observation["inventory_position"].ndim == 1
         if is_single:
             observation = {name: np.asarray(values)[None] for name, values in observation.items()}
+            episode_start = None if episode_start is None else np.atleast_1d(episode_start)
         orders, state = self.orders(shaped(observation, self._shapes), state, episode_start)
         return orders[0] if is_single else orders, state
 

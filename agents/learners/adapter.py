@@ -98,9 +98,11 @@ class VectorEnvAdapter(VecEnv):
         self.envs.close()
 
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
-        """Renders every row."""
+        """Renders every row, or what the batch shows of itself in one picture."""
         frames: Any = self.envs.render()
-        return [] if frames is None else list(frames)
+        if frames is None:
+            return []
+        return [frames] if np.ndim(frames[0]) == 2 else list(frames)
 
     def has_attr(self, attr_name: str) -> bool:
         """Says whether the batch has an attribute."""

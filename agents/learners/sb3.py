@@ -87,16 +87,19 @@ class TrainedPolicy:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[Any], Any]:
-        """Decides; see `stockyard.agents.policy.Policy`."""
+        """Decides; see `stockyard.agents.policy.Policy`. Takes a single observation too."""
+        is_single = np.ndim(next(iter(observation.values()))) == 1
+        if is_single:
+            observation = {name: np.asarray(values)[None] for name, values in observation.items()}
         action, state = self.model.predict(
             self.transform(observation),
             state=state,
-            episode_start=episode_start,
+            episode_start=None if episode_start is None else np.atleast_1d(episode_start),
             deterministic=deterministic,
         )
         if self.bounds is not None:
             action = rescale_action(action, *self.bounds)
-        return action, state
+        return action[0] if is_single else action, state
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,7 @@ class Learner:
             seed=seed,
             n_envs=adapter.num_envs,
             total_steps=total_steps,
-            environment=described(description or {"id": "", **specification}),
+            environment=described(description or specification),
             action_mode=base.action_mode,
             action_bounds=None if bounds is None else [_compact(bound) for bound in bounds],
             transform=transform.to_dict(),

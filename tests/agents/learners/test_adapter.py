@@ -122,3 +122,13 @@ def test_attributes_and_methods_are_those_of_the_batch(tiny):
     tiny.envs.unwrapped.word = lambda: "one"
     assert tiny.env_method("word") == ["one"] * 3
     assert tiny.env_is_wrapped(gym.Wrapper) == [False] * 3
+
+
+def test_one_picture_of_the_batch_is_one_image(tiny):
+    """A picture (H, W, 3) is no list of H pictures."""
+    picture = np.zeros((4, 6, 3), np.uint8)
+    for shown, images in ((picture, 1), ([picture] * 3, 3), (np.stack([picture] * 3), 3)):
+        tiny.envs.unwrapped.render = lambda shown=shown: shown
+        assert [image.shape for image in tiny.get_images()] == [(4, 6, 3)] * images
+    tiny.envs.unwrapped.render = lambda: None
+    assert tiny.get_images() == []

@@ -75,6 +75,14 @@ def test_every_algorithm_trains_saves_and_loads(algorithm, tmp_path):
     for policy in (best, last):
         evaluation = evaluate(policy, SPEC, num_tapes=4)
         assert np.isfinite(evaluation.returns).all()
+    batch = {"target": np.array([[1.0], [7.0]], np.float32), "elapsed": np.ones((2, 1), np.float32)}
+    joint, _ = best.predict(batch, None, np.array([True, True]))
+    for i in range(2):
+        row = {field: values[i] for field, values in batch.items()}
+        alone, state = best.predict(row, None, np.array([True]))
+        assert alone.shape == (1,), "a single observation gives an unbatched action"
+        np.testing.assert_allclose(alone, joint[i], rtol=1e-5)
+        assert best.predict(row, state, np.array(False))[0].shape == (1,)
     assert (algorithm == "RecurrentPPO") == (
         best.predict({"target": np.ones((2, 1)), "elapsed": np.ones((2, 1))})[1] is not None
     )
