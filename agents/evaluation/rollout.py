@@ -96,7 +96,7 @@ def evaluate(
             horizon of the environment leaves after the warm-up.
         warmup: Periods to leave out first: whole steps.
         seed: Row i runs the tape of seed + i.
-        num_tapes: Batch size; None for that of a built environment, or else 256.
+        num_tapes: Batch size; None for that of a built vector environment, or else 256.
         split: "train", "validation" or "test"; None means "test".
 
     Raises:
@@ -122,14 +122,15 @@ def evaluate(
 def specification_of(
     envs: Specification | gym.Env[Any, Any] | VectorEnv[Any, Any, Any],
 ) -> tuple[dict[str, Any], int | None]:
-    """Returns the specification of an environment, and its batch size if it is built."""
+    """Returns the specification of an environment, and the batch size of a built vector one."""
+    size = envs.num_envs if isinstance(envs, VectorEnv) else None
     if isinstance(envs, Mapping):
-        specification, size = dict(envs), envs.get("num_envs")
+        specification = dict(envs)
     else:
         base: Any = envs.unwrapped
         if not hasattr(base, "specification"):
             raise TypeError(f"{type(base).__name__} has no `specification` to build it again from")
-        specification, size = dict(base.specification), getattr(base, "num_envs", None)
+        specification = dict(base.specification)
     specification.pop("num_envs", None)
     specification.pop("autoreset_mode", None)
     if "id" not in specification:

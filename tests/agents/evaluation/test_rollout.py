@@ -6,7 +6,9 @@ import pytest
 import tiny_network
 from tiny_network import Constant, Perfect
 
+from stockyard import agents
 from stockyard.agents import evaluate
+from stockyard.envs import textbook
 
 SPEC = {"id": tiny_network.ID, "horizon": 16}
 
@@ -108,3 +110,14 @@ def test_a_policy_with_memory_gets_its_state_back():
     evaluate(Counting(), SPEC, num_tapes=2)
     assert [state for state, _, _ in seen] == [None, *range(1, 8)]
     assert [begins for _, begins, _ in seen] == [True] + [False] * 7
+
+
+def test_only_a_built_batch_sets_the_number_of_tapes():
+    """One tape has no standard error; a single environment is not a wish for one tape."""
+    problem = textbook.newsvendor(textbook.Poisson(5), holding_cost=1, penalty_cost=9, horizon=3)
+    single = gym.make(**problem)
+    evaluation = evaluate(agents.make("naive", single), single)
+    assert evaluation.num_tapes == 256 and evaluation.standard_error > 0
+    assert evaluate(agents.make("naive", single), problem).num_tapes == 256
+    batch = gym.make_vec(num_envs=2, **problem)
+    assert evaluate(agents.make("naive", batch), batch).num_tapes == 2
