@@ -21,7 +21,8 @@ class TuningResult:
 
     parameters: dict[str, float]
     score: float  # money per period on the training tapes
-    on_edge: bool  # whether the best lies where the search was not allowed to go further
+    on_edge: bool  # whether the best lies at a limit, or on the edge of the last grid
+    converged: bool  # whether the last grid was fine, and the best not on its edge
     history: list[dict[str, float]] = field(default_factory=list)  # every candidate and its score
 
 
@@ -37,7 +38,7 @@ def tune(
 
     Coordinate by coordinate, a grid of 5 points moves on where the best lies on its edge, and
     shrinks by half around the best otherwise, until it is as fine as a unit, or 2 % of the range it
-    began with. All candidates meet the same tapes.
+    began with, or `ROUNDS` are over; the result says which. All candidates meet the same tapes.
 
     Args:
         name: a registered heuristic with something to tune.
@@ -71,10 +72,11 @@ def tune(
     try:
         best = tuple(_snap(p, (p.low + p.high) / 2.0) for p in space)
         brackets = [(p.low, p.high) for p in space]
+        edges = [True for _ in space]
         for round_ in range(ROUNDS):
             before = (best, tuple(brackets))
             for k, parameter in enumerate(space):
-                best, brackets[k] = _search_line(parameter, brackets[k], best, k, score)
+                best, brackets[k], edges[k] = _search_line(parameter, brackets[k], best, k, score)
             if progress is not None:
                 named = ", ".join(f"{p.name}={v:.4g}" for p, v in zip(space, best, strict=True))
                 progress(f"{name}: round {round_ + 1}, {named}: {tried[best]:,.4g} per period")
@@ -88,7 +90,9 @@ def tune(
     return TuningResult(
         parameters=dict(zip(names, best, strict=True)),
         score=tried[best],
-        on_edge=any(_at_limit(p, v) for p, v in zip(space, best, strict=True)),
+        on_edge=any(edges) or any(_at_limit(p, v) for p, v in zip(space, best, strict=True)),
+        converged=not any(edges)
+        and all(_is_fine(p, b) for p, b in zip(space, brackets, strict=True)),
         history=[
             {**dict(zip(names, values, strict=True)), "score": value}
             for values, value in tried.items()
@@ -107,8 +111,13 @@ def _search_line(
     best: tuple[float, ...],
     k: int,
     score: Callable[[tuple[float, ...]], float],
-) -> tuple[tuple[float, ...], tuple[float, float]]:
-    """Tries a grid along parameter k; returns the best point and the next bracket."""
+) -> tuple[tuple[float, ...], tuple[float, float], bool]:
+    """Tries a grid along parameter k.
+
+    Returns:
+        The best point, the next bracket, and whether the best lay on the edge of the grid, so that
+        better may lie beyond.
+    """
     low, high = bracket
     points = sorted({_snap(parameter, value) for value in np.linspace(low, high, GRID)} | {best[k]})
     candidates = [(*best[:k], value, *best[k + 1 :]) for value in points]
@@ -117,10 +126,9 @@ def _search_line(
     value, width = points[winner], high - low
     at_edge = winner in (0, len(points) - 1) and not _at_limit(parameter, value)
     half = width / 2.0 if at_edge else width / 4.0
-    return candidates[winner], (
-        max(value - half, parameter.least),
-        min(value + half, parameter.most),
-    )
+    following = (max(value - half, parameter.least), min(value + half, parameter.most))
+    # A grid finer than a unit has a single whole number, which is no edge.
+    return candidates[winner], following, at_edge and len(points) > 1
 
 
 def _is_fine(parameter: Parameter, bracket: tuple[float, float]) -> bool:

@@ -40,7 +40,9 @@ def tune_policy(config: DictConfig) -> Path:
         print(f"{name} = {value}")
     print(f"score: {result.score:,.5g} per period on {config.tapes} training tapes")
     if result.on_edge:
-        print("warning: the best lies on the edge of what was searched; widen the search")
+        print("warning: the best lies on the edge of what was searched; better may lie beyond")
+    if not result.converged:
+        print("warning: the search ended before it converged")
     output = config.output or command_line.output_folder() / "tuning.json"
     write_json_atomic(
         output,
@@ -52,6 +54,7 @@ def tune_policy(config: DictConfig) -> Path:
             "parameters": result.parameters,
             "score": result.score,
             "on_edge": result.on_edge,
+            "converged": result.converged,
             "history": result.history,
         },
     )

@@ -59,6 +59,8 @@ class Facts:
         self.review_days = self.world.periods_per_step / network.periods_per_day
         rate = self.world.source.demand.mean_rate(network).sum(axis=0)
         self.mean_per_review: Floats = np.asarray(rate * self.world.periods_per_step)
+        # as the action space says, which is float32
+        self.largest_order: Floats = self.world.max_order.astype(np.float32).astype(np.float64)
 
     @property
     def has_forecast(self) -> bool:

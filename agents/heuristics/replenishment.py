@@ -31,13 +31,16 @@ class Naive(Heuristic):
     """Orders what was sold since the last decision, and the mean demand at first.
 
     The zero of the suite's scores. Where the observation shows no sales, they are inferred: last
-    position plus last order less the position now.
+    position plus last order less the position now. The last order is what was asked for, within the
+    bounds of the action; where a supplier or a full store cut it further, the cut is taken for
+    sales, for nothing in the observation tells them apart.
     """
 
     def __init__(self, facts: Facts) -> None:
         """Reads the mean demand of a review period."""
         super().__init__(facts)
         self._first = facts.mean_per_review
+        self._largest = facts.largest_order
 
     def orders(
         self, observation: Observation, state: Any, episode_start: Any
@@ -45,13 +48,15 @@ class Naive(Heuristic):
         """Orders last period's sales; the state is the position after ordering."""
         position = np.asarray(observation["inventory_position"], dtype=np.float64)
         if "sales_history" in observation:
-            return np.asarray(observation["sales_history"][..., 0], dtype=np.float64), None
+            sales = np.asarray(observation["sales_history"][..., 0], dtype=np.float64)
+            return np.minimum(sales, self._largest), None
         sold = np.broadcast_to(self._first, position.shape)
         if state is not None:
             seen = np.maximum(state - position, 0.0)
             fresh = np.zeros(len(position), bool) if episode_start is None else episode_start
             sold = np.where(fresh[:, None], sold, seen)
-        return np.asarray(sold), position + sold
+        order = np.minimum(sold, self._largest)
+        return order, position + order
 
 
 class ConstantOrder(Heuristic):
@@ -183,6 +188,9 @@ def newsvendor(env: Any, fractile: float | None = None) -> OrderUpTo:
     Args:
         env: a built replenishment environment.
         fractile: between 0 and 1, instead of these.
+
+    Raises:
+        ValueError: if a cost of the problem is zero, so that its critical fractile is 0 or 1.
     """
     facts = Facts(env)
     level = _fractile(facts) if fractile is None else fractile
@@ -352,8 +360,14 @@ def _fractile(facts: Facts) -> float:
     if facts.has_forecast:
         return PRACTICE
     economics = facts.world.economics
-    holding = float(np.mean(economics.holding_per_unit))
-    return economics.shortage_per_unit / (economics.shortage_per_unit + holding)
+    holding, penalty = float(np.mean(economics.holding_per_unit)), economics.shortage_per_unit
+    for name, cost, fractile in (("holding_cost", holding, 1), ("penalty_cost", penalty, 0)):
+        if not cost > 0:
+            raise ValueError(
+                f"{name}: must be > 0 for a critical fractile, which would be {fractile}; got "
+                f"{cost!r}. Give `fractile`, or another heuristic"
+            )
+    return penalty / (penalty + holding)
 
 
 def _per_product(value: Levels, facts: Facts, name: str) -> npt.NDArray[np.float64]:

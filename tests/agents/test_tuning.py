@@ -3,6 +3,7 @@
 import pytest
 
 import stockyard.agents as agents
+from stockyard.agents import tuning
 from stockyard.agents.heuristics.base import Parameter
 from stockyard.agents.tuning import _search_line
 from stockyard.envs import textbook
@@ -17,7 +18,7 @@ def test_tuned_base_stock_finds_the_newsvendor_level():
     """Poisson(50), h = .18, p = .7: the optimum is 56 (stockpyl, exact enumeration)."""
     result = agents.tune("base_stock", NEWSVENDOR, tapes=64)
     assert abs(result.parameters["order_up_to"] - 56) <= 1
-    assert not result.on_edge
+    assert result.converged and not result.on_edge
     assert result.score == max(point["score"] for point in result.history)
 
 
@@ -32,7 +33,7 @@ def test_search_moves_past_the_edge_of_its_grid():
     parameter = Parameter("x", 0.0, 1.0)
     best, bracket = (0.5,), (0.0, 1.0)
     for _ in range(40):
-        best, bracket = _search_line(parameter, bracket, best, 0, lambda v: -((v[0] - 7.3) ** 2))
+        best, bracket, _ = _search_line(parameter, bracket, best, 0, lambda v: -((v[0] - 7.3) ** 2))
     assert best[0] == pytest.approx(7.3, abs=0.01)
 
 
@@ -41,8 +42,24 @@ def test_search_stops_at_a_limit():
     parameter = Parameter("x", 0.0, 1.0, least=0.0)
     best, bracket = (0.5,), (0.0, 1.0)
     for _ in range(20):
-        best, bracket = _search_line(parameter, bracket, best, 0, lambda v: -v[0])
+        best, bracket, _ = _search_line(parameter, bracket, best, 0, lambda v: -v[0])
     assert best == (0.0,)
+
+
+def test_a_search_that_runs_out_of_rounds_says_so(monkeypatch):
+    """Parameters of an unfinished search must not pass for tuned ones."""
+    monkeypatch.setattr(tuning, "ROUNDS", 1)
+    result = agents.tune("base_stock", NEWSVENDOR, tapes=2)
+    assert not result.converged
+
+
+def test_a_best_on_the_edge_of_the_last_grid_is_told(monkeypatch):
+    """Better may lie beyond, although nothing forbids to go there."""
+    space = (Parameter("order_up_to", 10.0, 14.0, integer=True),)
+    monkeypatch.setattr("stockyard.agents.heuristics.replenishment.search_space", lambda *_: space)
+    monkeypatch.setattr(tuning, "ROUNDS", 2)
+    result = agents.tune("base_stock", NEWSVENDOR, tapes=2)
+    assert result.on_edge and not result.converged
 
 
 def test_a_rule_without_parameters_cannot_be_tuned():

@@ -222,7 +222,11 @@ def test_a_tuned_heuristic_is_printed_and_written(command, monkeypatch):
     def fake(name, spec, *, tapes, seed):
         asked.update(name=name, id=spec["id"], tapes=tapes, seed=seed)
         return SimpleNamespace(
-            parameters={"quantity": 5.5}, score=-4.2, history=[{"quantity": 5.5}], on_edge=True
+            parameters={"quantity": 5.5},
+            score=-4.2,
+            history=[{"quantity": 5.5}],
+            on_edge=True,
+            converged=False,
         )
 
     monkeypatch.setattr(agents, "tune", fake, raising=False)
@@ -235,7 +239,8 @@ def test_a_tuned_heuristic_is_printed_and_written(command, monkeypatch):
         "tapes": 8,
         "seed": 2,
     }
-    assert "quantity = 5.5" in out and "edge" in out
+    assert "quantity = 5.5" in out and "edge" in out and "before it converged" in out
+    assert json.loads(Path("tuned.json").read_text())["converged"] is False
     assert json.loads(Path("tuned.json").read_text())["parameters"] == {"quantity": 5.5}
 
 

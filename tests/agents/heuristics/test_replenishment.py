@@ -75,6 +75,27 @@ def test_naive_orders_what_was_sold():
     assert second == pytest.approx(3.0)  # 10 + 5 - 12
 
 
+def test_naive_remembers_the_order_that_the_bounds_let_through():
+    """A backlog is sold at once, but ordered a bound at a time; the rest was never on its way."""
+    rule = agents.make("naive", LOST)
+    most = gym.make(**LOST).action_space.high[0]
+    _, state = rule.predict(observed(10), None, np.array([True]))
+    order, state = rule.predict(observed(-500), state, np.array([False]))
+    assert order == pytest.approx(most) and state == pytest.approx(-500 + most)
+
+
+@pytest.mark.parametrize(
+    ("holding", "penalty", "match"),
+    [(0, 9, "holding_cost.*would be 1"), (0, 0, "holding_cost"), (1, 0, "penalty_cost.*be 0")],
+)
+def test_newsvendor_names_the_cost_that_is_zero(holding, penalty, match):
+    """Nobody gave a fractile, so a message about a fractile of 1 would help nobody."""
+    problem = textbook.newsvendor(textbook.Poisson(5), holding_cost=holding, penalty_cost=penalty)
+    with pytest.raises(ValueError, match=match):
+        agents.make("newsvendor", problem)
+    assert agents.make("newsvendor", problem, fractile=0.5).predict(observed(0.0))[0] > 0
+
+
 def test_single_observations_are_taken_too():
     """`env.reset()` of a single environment gives no batch axis."""
     env = gym.make(**LOST)
