@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from stockyard.envs.metrics import LazyFigures
-from stockyard.envs.vector_env import NetworkVectorEnv
+from stockyard.envs.vector_env import NetworkVectorEnv, check_action
 
 
 class NetworkEnv(gym.Env[Any, Any]):
@@ -35,7 +35,11 @@ class NetworkEnv(gym.Env[Any, Any]):
             actions: Any = action[None]
         else:
             actions = [action]
-        observation, reward, terminated, truncated, info = self._batch.step(actions)
+        try:
+            observation, reward, terminated, truncated, info = self._batch.step(actions)
+        except ValueError:
+            check_action(action, self.action_space)  # says it in this environment's shape
+            raise
         return (
             _row(observation),
             float(reward[0]),

@@ -20,7 +20,7 @@ from stockyard.envs.network.streams import Streams, check_split
 from stockyard.envs.network.tapes import Tape
 from stockyard.envs.network.world import Stretch, World, outlook_at, simulate, value_of
 from stockyard.envs.scenarios import Scenario, build_world
-from stockyard.envs.tasks.task import View, check_mode, make_task
+from stockyard.envs.tasks.task import View, check_mode, check_task, make_task
 
 AUTORESET = {mode.name.lower(): mode for mode in AutoresetMode}
 
@@ -86,8 +86,9 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode: unknown {render_mode!r}; known: rgb_array")
         check_split(split)
+        check_task(task)
         self.world: World = build_world(
-            scenario, size, task, demand=demand, rules=rules or {}, integer=integer
+            scenario, size, task, demand=demand, rules=rules, integer=integer
         )
         self.num_envs = int(num_envs)
         self.split = split
@@ -105,7 +106,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             "dtype": dtype,
         }
         self.horizon = _checked_horizon(horizon, self.world)
-        self.params = self.world.params(backend, dtype, integer)
+        self.params = self.world.params(backend, dtype)
         self.task = make_task(task, self.world)
         self.action_mode = check_mode(action, self.task.action_modes)
         self.metadata = {**self.metadata, "autoreset_mode": AUTORESET[autoreset_mode]}
@@ -331,7 +332,10 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
 def _checked_horizon(horizon: int | None, world: World) -> int:
     if horizon is None:
         return world.horizon
-    if int(horizon) != horizon or horizon < 1 or horizon % world.periods_per_step:
+    is_whole = isinstance(horizon, int | float | np.integer | np.floating) and not isinstance(
+        horizon, bool
+    )
+    if not is_whole or not horizon >= 1 or not horizon % world.periods_per_step == 0:
         raise ValueError(
             f"horizon: must be a positive multiple of {world.periods_per_step} periods, "
             f"got {horizon!r}"

@@ -4,13 +4,13 @@ Scaling is static: fields are divided by the environment's typical sizes, never 
 tape, so a policy meets the same numbers in training, validation and use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 Floats = npt.NDArray[np.float32]
@@ -190,7 +190,7 @@ class OrderUpTo(VectorWrapper[Any, Any, Any, Any, Any]):
         return result
 
 
-class Rule(Protocol):
+class QuantityPolicy(Protocol):
     """What `Residual` asks of a rule: Stable-Baselines3's `predict` in mode `quantity`."""
 
     def predict(
@@ -206,7 +206,9 @@ class Residual(VectorWrapper[Any, Any, Any, Any, Any]):
     does the like around its standing rule; this wrapper takes any policy.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], rule: Rule, reach: float = 1.0) -> None:
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], rule: QuantityPolicy, reach: float = 1.0
+    ) -> None:
         """Wraps `env` around `rule`.
 
         Args:
@@ -227,22 +229,37 @@ class Residual(VectorWrapper[Any, Any, Any, Any, Any]):
         self._rule = rule
         self._state: Any = None
         self._last: tuple[Any, Any] = ({}, None)
+        self._resets_next = env.metadata.get("autoreset_mode") is AutoresetMode.NEXT_STEP
+        self._is_done = False  # rows share a clock: all of them, or none
         self.single_action_space = spaces.Box(-1.0, 1.0, high.shape, dtype=np.float32)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Resets the batch and the rule."""
         observation, info = self.env.reset(**kwargs)
-        self._state = None
-        self._last = (observation, np.ones(self.num_envs, dtype=bool))
+        self._begin(observation)
         return observation, info
 
+    def _begin(self, observation: Any) -> None:
+        """Notes the first observation of an episode."""
+        self._state, self._is_done = None, False
+        self._last = (observation, np.ones(self.num_envs, dtype=bool))
+
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Adds the correction to the rule's order."""
+        """Adds the correction to the rule's order.
+
+        In the mode NEXT_STEP the step after the end of an episode only resets: the rule is not
+        asked, and the correction is passed over.
+        """
+        if self._is_done and self._resets_next:
+            result = self.env.step(np.zeros(self.action_space.shape or (), np.float32))
+            self._begin(result[0])
+            return result
         observation, start = self._last
         orders, self._state = self._rule.predict(observation, self._state, start)
         result = self.env.step(np.maximum(orders + np.asarray(actions) * self._unit, 0.0))
-        self._last = (result[0], result[2] | result[3])
+        done = result[2] | result[3]
+        self._last, self._is_done = (result[0], done), bool(done.any())
         return result
 
 
@@ -264,11 +281,23 @@ class PerProduct(VectorEnv[Any, Any, Any]):
     A policy for one product then serves any assortment (Madeka et al. 2022). A row sees its
     product's fields, and the fields of the whole network beside them; its reward is an equal share
     of the replica's, so the sum over rows is the replica's reward. Row `b * P + p` is product p of
-    replica b.
+    replica b. Of the info only `final_obs` is split into rows; the rest stays per replica.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
-        """Wraps a batch whose actions are one number per product."""
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], shared: Collection[str] | None = None
+    ) -> None:
+        """Wraps a batch whose actions are one number per product.
+
+        Args:
+            env: the batch, which shows named fields.
+            shared: fields of the whole network, which every row sees in full; None takes those
+                whose first axis is not as long as there are products. Name them where another
+                axis, of nodes for one, happens to be of that length.
+
+        Raises:
+            ValueError: for other actions, or a shared field that is not shown.
+        """
         self.env = env
         shape = env.single_action_space.shape
         if shape is None or len(shape) != 1:
@@ -277,9 +306,23 @@ class PerProduct(VectorEnv[Any, Any, Any]):
         self.num_envs = env.num_envs * self._products
         self.metadata, self.render_mode = env.metadata, env.render_mode
         base: Any = env.unwrapped
-        self._shapes = base.field_shapes
-        shared = {"season", "days_to_event", "storage_capacity", "receiving_capacity"}
-        self._own = [name for name in self._shapes if name not in shared]
+        shapes: dict[str, tuple[int, ...]] = base.field_shapes
+        unknown = sorted(set(shared or ()) - set(shapes))
+        if unknown:
+            raise ValueError(f"shared: unknown {unknown[0]!r}; known: {', '.join(shapes)}")
+        self._own = [
+            name
+            for name, field in shapes.items()
+            if (name not in shared if shared is not None else field[:1] == (self._products,))
+        ]
+        self.field_shapes = {
+            name: (field[1:] or (1,)) if name in self._own else field
+            for name, field in shapes.items()
+        }
+        self.observation_scale = {
+            name: self._row_scale(name, scale, shapes[name])
+            for name, scale in base.observation_scale.items()
+        }
         space: Any = env.single_observation_space
         boxes: dict[str, spaces.Space[Any]] = {}
         for name, box in space.spaces.items():
@@ -294,17 +337,36 @@ class PerProduct(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
+    def _row_scale(self, name: str, scale: Any, shape: tuple[int, ...]) -> Any:
+        """Typical size of a row's field: the mean over products, for a row is any of them."""
+        if name not in self._own:
+            return scale
+        return np.broadcast_to(scale, shape).mean(axis=0).reshape(self.field_shapes[name])
+
     def _rows(self, observation: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Rows of a batch of any number of replicas."""
         rows = {}
         for name, values in observation.items():
             if name in self._own:  # products come first, so a row is a run
-                rows[name] = values.reshape(self.num_envs, -1)
+                rows[name] = values.reshape(len(values) * self._products, -1)
             else:
                 rows[name] = np.repeat(values, self._products, axis=0)
         return rows
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Resets all replicas; an int seed s gives replica b the seed s + b."""
+        """Resets all replicas.
+
+        Args:
+            seed: an int s gives replica b the seed s + b; a sequence has one seed per replica, or
+                one per row, of which replica b takes that of its first.
+            options: a `reset_mask` has one entry per replica, or one per row.
+        """
+        if isinstance(seed, Sequence | np.ndarray) and len(seed) == self.num_envs:
+            seed = list(seed[:: self._products])
+        mask = None if options is None else options.get("reset_mask")
+        if mask is not None and len(mask) == self.num_envs:
+            per_row = np.asarray(mask, dtype=bool).reshape(-1, self._products)
+            options = {**options, "reset_mask": per_row.all(axis=1)}
         observation, info = self.env.reset(seed=seed, options=options)
         return self._rows(observation), info
 
@@ -313,6 +375,15 @@ class PerProduct(VectorEnv[Any, Any, Any]):
         joint = np.asarray(actions).reshape(self.env.num_envs, self._products)
         observation, reward, terminated, truncated, info = self.env.step(joint)
         p = self._products
+        if "final_obs" in info:
+            final = np.empty(self.num_envs, dtype=object)
+            for b, replica in enumerate(info["final_obs"]):
+                if replica is None:  # where rows end at different times
+                    continue
+                rows = self._rows({name: values[None] for name, values in replica.items()})
+                for k in range(p):
+                    final[b * p + k] = {name: values[k] for name, values in rows.items()}
+            info = {**info, "final_obs": final, "_final_obs": np.repeat(info["_final_obs"], p)}
         return (
             self._rows(observation),
             np.repeat(reward / p, p),

@@ -5,6 +5,7 @@ depends on its batch. Time stands first: (T, ...).
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -26,7 +27,11 @@ class DemandPath(NamedTuple):
 
 
 class DemandProcess(Protocol):
-    """Draws demand."""
+    """Draws demand.
+
+    Two attributes are optional and count as False where they are missing: `is_integer`, all demand
+    is whole; `has_calendar`, demand depends on the day of the year, of which period 0 is day 0.
+    """
 
     def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
         """Draws one replica's demand for `periods` periods."""
@@ -40,6 +45,11 @@ class IidDemand:
     """Independent demand, one distribution per region (each product alike)."""
 
     by_region: Sequence[Distribution]
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether all demand is whole."""
+        return all(distribution.is_integer for distribution in self.by_region)
 
     def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
         """Draws one replica's demand; streams are keyed by region and product."""
@@ -73,6 +83,11 @@ class MartingaleDemand:
     wave_half_life_days: float = 21.0
     count_shape: float = 4.0  # Gamma shape of a region-day; its relative variance is 1 / shape
     whole_units: bool = False
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether all demand is whole."""
+        return self.whole_units
 
     @property
     def num_periods(self) -> int:
@@ -138,6 +153,11 @@ class PanelDemand:
 
     panel: Any  # stockyard.envs.data.panel.DemandPanel with the network's products and regions
 
+    @functools.cached_property
+    def is_integer(self) -> bool:
+        """Whether all demand is whole."""
+        return bool((np.rint(self.panel.demand) == self.panel.demand).all())
+
     def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
         """Draws one replica's demand; all products and regions share the drawn days."""
         days = self.panel.bootstrap_days(streams.generator("panel"), periods, streams.split)
@@ -177,7 +197,7 @@ class TwoPartArrivals:
     longest_days: float = 75.0
 
     def draw(self, streams: Streams, network: Network, epochs: int, epoch_days: float) -> Arrivals:
-        """Draws one replica's arrivals, one per review epoch, from streams by lane and product."""
+        """Draws one replica's arrivals by review epoch; streams by node, product and supplier."""
         h = network.periods_per_day
         names = network.products.names
         shape = (epochs, len(network.inbound.head), len(names))
@@ -193,10 +213,13 @@ class TwoPartArrivals:
         heads = network.inbound.head.tolist()
         for e, node in enumerate(heads):
             for p in np.flatnonzero(network.carries[e]).tolist():
-                c = congestion[:, network.inbound.supplier[e, p]]
-                # A second lane into a node has luck of its own.
-                earlier = sum(heads[k] == node and network.carries[k, p] for k in range(e))
-                key = (network.nodes[node], names[p], *([str(earlier)] if earlier else []))
+                v = network.inbound.supplier[e, p]
+                # A second lane of one supplier into a node has luck of its own.
+                earlier = sum(
+                    heads[k] == node and network.inbound.supplier[k, p] == v for k in range(e)
+                )
+                key = (network.nodes[node], names[p], network.suppliers[v], str(earlier))
+                c = congestion[:, v]
                 wait = streams.generator("lead", *key).poisson(c * self.variable_days)
                 first[:, e, p] = np.rint((np.rint(c * self.fixed_days) + wait) * h)
                 gap = streams.generator("second_lead", *key).poisson(self.second_days, epochs)
@@ -220,11 +243,6 @@ class TwoPartArrivals:
         for k in range(1, epochs):
             level[k] = decay * level[k - 1] + np.sqrt(1.0 - decay**2) * z[k]
         return np.exp(self.congestion_sd * level - self.congestion_sd**2 / 2.0)
-
-    @property
-    def mean_fill(self) -> float:
-        """Expected share of an order that is ever delivered."""
-        return self.fill_shape / (self.fill_shape + 1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

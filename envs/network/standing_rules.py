@@ -197,6 +197,8 @@ def resolve_rule(slot: str, rule: str | Rule) -> Rule:
         raise ValueError(f"rules: unknown slot {slot!r}; known: {', '.join(RULES)}")
     if callable(rule):
         return rule
+    if not isinstance(rule, str):
+        raise ValueError(f"rules: {slot} must be a rule's name or a callable, got {rule!r}")
     if rule not in RULES[slot]:
         raise ValueError(f"rules: unknown {slot} rule {rule!r}; known: {', '.join(RULES[slot])}")
     return RULES[slot][rule]()

@@ -28,7 +28,7 @@ class Streams:
         """Streams of episode `episode` of replica `seed` in `split`."""
         check_split(split)
         self.split = split
-        self._prefix = hashlib.blake2b(f"{split}/{seed}/{episode}/".encode(), digest_size=16)
+        self._prefix = hashlib.blake2b(f"{split}\0{seed}\0{episode}\0".encode(), digest_size=16)
         self._bits = np.random.Philox(key=0)
         self._state = self._bits.state
         self._generator = np.random.Generator(self._bits)
@@ -36,10 +36,11 @@ class Streams:
     def generator(self, process: str, *entities: str) -> np.random.Generator:
         """Returns a generator at the start of the stream of `process` for `entities`.
 
-        The generator is shared: draw what is needed before asking for the next stream.
+        Names are joined by a null character, which none of them may hold: "a/b" of "c" is not "a"
+        of "b/c". The generator is shared: draw what is needed before asking for the next stream.
         """
         name = self._prefix.copy()
-        name.update("/".join((process, *entities)).encode())
+        name.update("\0".join((process, *entities)).encode())
         state = self._state
         state["state"]["key"] = np.frombuffer(name.digest(), dtype=np.uint64)
         state["state"]["counter"] = np.zeros(4, dtype=np.uint64)

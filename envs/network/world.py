@@ -46,14 +46,14 @@ class World:
     shows_history: bool = True  # observations carry forecasts, history, calendar, capacities
     reward_scale: float = 1.0  # USD; a fixed constant that training divides rewards by
 
-    def params(self, backend: Backend, dtype: str, whole_units: bool | None = None) -> Params:
+    def params(self, backend: Backend, dtype: str) -> Params:
         """The step's constants in one backend and precision."""
         limits = self.source.capacities
         has_docks = any(x is not None for x in (limits.storage, limits.receiving, limits.yard))
         return Params(
             network=self.network,
             economics=self.economics,
-            whole_units=self.whole_units if whole_units is None else whole_units,
+            whole_units=self.whole_units,
             attribute_losses=self.shows_history,
             review_days=self.source.epoch_periods / self.network.periods_per_day,
             has_docks=has_docks,

@@ -58,7 +58,7 @@ def build_world(
         integer: whole units; None takes the scenario's choice.
 
     Raises:
-        ValueError: for unknown names; the known ones are listed.
+        ValueError: for unknown names, where the known ones are listed, and for wrong values.
     """
     if size not in SIZES:
         raise ValueError(f"size: unknown {size!r}; known: {', '.join(SIZES)}")
@@ -73,6 +73,10 @@ def build_world(
         raise ValueError("demand: cannot be given beside a scenario object, which has its own")
     else:
         world = scenario.build(size, task)
+    if rules is not None and not isinstance(rules, Mapping):
+        raise ValueError(f"rules: must map slots to rules, got {rules!r}")
+    if integer is not None and not isinstance(integer, bool):
+        raise ValueError(f"integer: must be true, false or None, got {integer!r}")
     if rules:
         resolved = {slot: resolve_rule(slot, rule) for slot, rule in rules.items()}
         world = dataclasses.replace(world, rules={**world.rules, **resolved})
@@ -84,7 +88,11 @@ def build_world(
 
 
 def _in_whole_units(world: World) -> World:
-    """The same world with whole demand and whole opening stock."""
+    """The same world with whole demand and whole opening stock.
+
+    Raises:
+        ValueError: if demand is not whole and cannot be made so.
+    """
     source, opening = world.source, world.opening
     if isinstance(source.demand, MartingaleDemand):
         demand = dataclasses.replace(source.demand, whole_units=True)
@@ -92,5 +100,10 @@ def _in_whole_units(world: World) -> World:
         if isinstance(forecaster, MartingaleForecaster):
             forecaster = dataclasses.replace(forecaster, demand=demand)
         source = dataclasses.replace(source, demand=demand, forecaster=forecaster)
+    elif not getattr(source.demand, "is_integer", False):
+        raise ValueError(
+            "integer: demand must come in whole units (its process says `is_integer = True`), "
+            f"got {source.demand!r}"
+        )
     opening = Opening(np.rint(opening.on_hand), tuple(np.rint(u) for u in opening.inbound))
     return dataclasses.replace(world, source=source, opening=opening, whole_units=True)

@@ -37,7 +37,7 @@ from stockyard.envs.scenarios.presets import RETAIL, SIZES, Retail, Size
 
 Floats = npt.NDArray[np.float64]
 
-CATALOGUE = Streams("train", 1)
+CATALOGUE = Streams("train", 0)
 """The catalogue is the same in all tapes: drawn per tape it would drown every policy effect.
 Of the seeds 0, 1, ... this is the first whose catalogue of 12 passes `check_margins`."""
 
@@ -207,8 +207,10 @@ def _network(dims: Size, retail: Retail, layout: Layout, products: Products) -> 
     docks = dims.num_crossdocks
     centres = range(docks, len(layout.node_names))
     suppliers = tuple(f"supplier-{v:02d}" for v in range(dims.num_suppliers))
-    # A supplier delivers to one cross-dock, and makes every num_suppliers-th product.
-    supplier_of = np.arange(products.num_products) % dims.num_suppliers
+    # A supplier delivers to one cross-dock. Who makes a product is drawn by its name, so that a
+    # product that changes rank leaves the others alone; a supplier may make none.
+    drawn = _draw_each("supplier", products.names, lambda g: g.integers(dims.num_suppliers))
+    supplier_of = drawn.astype(np.intp)
     dock_of = supplier_of % docks
     supplier = np.where(dock_of == np.arange(docks)[:, None], supplier_of, -1)
     tail = np.repeat(np.arange(docks), len(centres))
@@ -276,12 +278,13 @@ def _capacities(dims: Size, retail: Retail, network: Network, rate: Floats) -> C
     storage = volume * retail.local_space_days
     storage[:docks] = volume[:docks] * retail.crossdock_space_days
     storage[docks : docks + regional] = network_volume * retail.regional_space_days / regional
-    receiving = volume * retail.centre_receiving
-    receiving[:docks] = volume[:docks] * retail.crossdock_receiving
-    # A regional centre takes what local centres do not: size its dock for its share of the rest.
-    receiving[docks : docks + regional] = np.maximum(
-        receiving[docks : docks + regional], network_volume * retail.centre_receiving / regional
+    # A regional centre takes what local centres do not: size it for its share of the rest.
+    inflow = volume.copy()
+    inflow[docks : docks + regional] = np.maximum(
+        volume[docks : docks + regional], network_volume / regional
     )
+    receiving = inflow * retail.centre_receiving
+    receiving[:docks] = inflow[:docks] * retail.crossdock_receiving
     supplied = np.array(
         [
             (rate.sum(axis=0) * (network.inbound.supplier == v).any(axis=0)).sum()
@@ -293,7 +296,7 @@ def _capacities(dims: Size, retail: Retail, network: Network, rate: Floats) -> C
         receiving=receiving,
         outbound=np.maximum(units * retail.outbound, 1.0),
         supplier=np.maximum(supplied * retail.supplier, 1.0),
-        yard=receiving / retail.centre_receiving * retail.yard_days,
+        yard=inflow * retail.yard_days,
     )
 
 

@@ -103,8 +103,19 @@ def check_mode(mode: str | None, modes: tuple[str, ...]) -> str:
     return mode
 
 
+TASKS = ("replenishment",)
+"""Known tasks."""
+
+
+def check_task(name: str) -> None:
+    """Raises a ValueError that lists the known tasks if `name` is none of them."""
+    if name not in TASKS:
+        raise ValueError(f"task: unknown {name!r}; known: {', '.join(TASKS)}")
+
+
 def make_task(name: str, world: World) -> Task:
     """Builds the task of an environment id."""
     from stockyard.envs.tasks.replenishment import Replenishment
 
+    check_task(name)
     return {"replenishment": Replenishment}[name](world)

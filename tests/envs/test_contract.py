@@ -442,6 +442,18 @@ def test_an_action_out_of_reach_is_projected(name: str, mode: str, action: float
         ({"horizon": 0}, "horizon: must be a positive multiple of 7"),
         ({"horizon": -7}, "horizon: must be a positive multiple of 7"),
         ({"horizon": 10.5}, "horizon: must be a positive multiple of 7"),
+        ({"horizon": "14"}, "horizon: must be a positive multiple of 7"),
+        ({"horizon": [14]}, "horizon: must be a positive multiple of 7"),
+        ({"horizon": float("nan")}, "horizon: must be a positive multiple of 7"),
+        ({"horizon": float("inf")}, "horizon: must be a positive multiple of 7"),
+        ({"task": "cooking"}, "task: unknown 'cooking'; known: replenishment"),
+        ({"task": None}, "task: unknown None; known: replenishment"),
+        ({"rules": "cover"}, "rules: must map"),
+        ({"rules": ["place"]}, "rules: must map"),
+        ({"rules": {"place": ["idle"]}}, "rules: place must be"),
+        ({"rules": {"place": None}}, "rules: place must be"),
+        ({"integer": "yes"}, "integer: must be"),
+        ({"integer": 1}, "integer: must be"),
         ({"render_mode": "ascii"}, "render_mode: unknown 'ascii'; known: rgb_array"),
         ({"demand": "a lot"}, "demand: must be"),
     ],
@@ -453,6 +465,29 @@ def test_a_wrong_argument_is_refused_by_name(changes: dict[str, Any], message: s
         warnings.simplefilter("ignore")  # Gymnasium remarks on unknown render modes
         with pytest.raises(ValueError, match=f"^{message}"):
             make_batch("steady", 2, **changes)
+
+
+@pytest.mark.parametrize("law", [textbook.Gamma(5, 2), textbook.Normal(5, 1)], ids=str)
+def test_whole_units_of_fractional_demand_are_refused(law: Any) -> None:
+    """Half a unit of demand can be neither met nor missed in whole units."""
+    problem = textbook.lost_sales(demand=law, lead_time=1, holding_cost=1, penalty_cost=4)
+    gym.make(**problem, integer=False)
+    with pytest.raises(ValueError, match="^integer: demand must come in whole units"):
+        gym.make(**problem, integer=True)
+    make("lost_sales", integer=True)
+
+
+def test_a_single_environment_speaks_of_its_own_shape() -> None:
+    """Whoever made one environment knows of no batch axis."""
+    env = make("steady")
+    env.reset(seed=1)
+    with pytest.raises(ValueError, match=r"^action: must have shape \(12,\), got \(3,\)"):
+        env.step(np.zeros(3))
+    bad = np.zeros(12)
+    bad[4] = np.nan
+    with pytest.raises(ValueError, match=r"^action: entry \[4\] is nan"):
+        env.step(bad)
+    env.step(np.zeros(12))
 
 
 def test_a_wrong_batch_is_refused_by_name() -> None:

@@ -66,7 +66,9 @@ def test_the_parts_of_the_position_are_all_observed(truck_volume: float) -> None
         parts = parts + seen["in_transfer"] + seen["on_order"]
         np.testing.assert_allclose(parts, seen["inventory_position"], rtol=1e-5, atol=1e-3)
         coming = sum(slot.sum(axis=1) for slot in env.unwrapped.state.inbound)
-        np.testing.assert_allclose(seen["on_order"], coming, rtol=1e-5, atol=1e-3)
+        short = env.unwrapped._current.memory.unfilled[0]  # nobody knows yet
+        assert (short > 0).any()
+        np.testing.assert_allclose(seen["on_order"], coming + short, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("scenario", ["steady", "real"])

@@ -6,7 +6,8 @@ import pytest
 from stockyard.envs.data import DemandPanel
 from stockyard.envs.scenarios import build_world
 from stockyard.envs.scenarios.layout import great_circle_miles, lay_out
-from stockyard.envs.scenarios.presets import SIZES
+from stockyard.envs.scenarios.presets import RETAIL, SIZES
+from stockyard.envs.scenarios.retail import _draw_catalogue, _network, check_margins
 
 
 def test_distances_are_great_circles():
@@ -71,10 +72,38 @@ def test_a_catalogue_without_margin_is_refused():
     import dataclasses
 
     from stockyard.envs.network.economics import Economics
-    from stockyard.envs.scenarios.presets import RETAIL
-    from stockyard.envs.scenarios.retail import check_margins
 
     products = build_world("steady").network.products
     poor = dataclasses.replace(products, unit_cost=products.price)
     with pytest.raises(ValueError, match="contribution"):
         check_margins(poor, Economics(), RETAIL)
+
+
+def test_yards_hold_days_of_mean_volume():
+    """A yard is as large as its node's mean inflow says, however wide the dock."""
+    world = build_world("steady", "small")
+    network, limits = world.network, world.source.capacities
+    dims = SIZES["small"]
+    daily = world.source.demand.mean_rate(network).sum(axis=0) @ network.products.volume
+    docks = slice(0, dims.num_crossdocks)
+    assert limits.yard[docks].sum() == pytest.approx(daily * RETAIL.yard_days)
+    assert limits.receiving[docks].sum() == pytest.approx(daily * RETAIL.crossdock_receiving)
+    centres = slice(dims.num_crossdocks, None)
+    days = limits.yard[centres] / limits.receiving[centres]
+    np.testing.assert_allclose(days, RETAIL.yard_days / RETAIL.centre_receiving)
+
+
+def test_who_supplies_a_product_is_its_own_affair():
+    """A product that changes rank, or comes anew, does not move the others to other suppliers."""
+
+    def supplier_of(order):
+        names = tuple(f"product-{k:04d}" for k in order)
+        products = _draw_catalogue(names, RETAIL)
+        supplier = _network(SIZES["small"], RETAIL, lay_out(SIZES["small"]), products)
+        return dict(zip(names, supplier.inbound.supplier.max(axis=0).tolist(), strict=True))
+
+    usual, other = supplier_of(range(12)), supplier_of([40, *reversed(range(11))])
+    assert {name: usual[name] for name in other if name in usual} == {
+        name: v for name, v in other.items() if name in usual
+    }
+    assert set(usual.values()) == {0, 1, 2}
