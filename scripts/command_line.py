@@ -21,6 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 import stockyard.conf
 
+SPLITS = ("train", "validation", "test")
+"""The families of tapes."""
+
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _tracebacks = {"kept": True}  # until `run` finds that the user did not ask for them
 
@@ -99,6 +102,17 @@ def check(spec: Mapping[str, Any]) -> None:
         gym.make_vec(**{**spec, "num_envs": 1}).close()
     except gym.error.Error as error:
         raise ValueError(str(error)) from error
+
+
+def check_split(split: str, key: str = "split") -> None:
+    """Refuses a family of tapes that is none.
+
+    Args:
+        split: The family.
+        key: Where it stands in the configuration.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"{key}: unknown split {split!r}; known: {', '.join(SPLITS)}")
 
 
 def build_policy(entry: Any, env: Mapping[str, Any], which: str = "best") -> tuple[str, Any]:

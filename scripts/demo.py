@@ -44,7 +44,7 @@ def run(folder: Path, steps: int, tapes: int) -> Path:
     def say(line: str) -> None:
         print(f"[{time.perf_counter() - started:5.0f} s] {line}", flush=True)
 
-    say("environment: buying 12 grocery products for 3 regions, 26 weekly decisions")
+    say(f"environment: {described()}")
     policies: dict[str, Any] = {}
     for rule in RULES[:-1]:
         policies[rule] = agents.make(rule, SPECIFICATION)
@@ -68,7 +68,8 @@ def run(folder: Path, steps: int, tapes: int) -> Path:
         for name, policy in policies.items()
     }
     rows = compare(evaluations, against="base_stock")
-    title = f"profit in USD per day, {tapes} held-out tapes of 182 days (paired differences)"
+    days = evaluations["base_stock"].periods
+    title = f"profit in USD per day, {tapes} held-out tapes of {days} days (paired differences)"
     console().print(render(rows, title=title))
     write_json_atomic(folder / "comparison.json", {"comparisons": rows, "tuned": tuned.parameters})
     picture = _draw(folder, run_folder, policies["ppo"], against)
@@ -76,6 +77,21 @@ def run(folder: Path, steps: int, tapes: int) -> Path:
     say(f"agent: {run_folder} (load it with stockyard.agents.load)")
     say(f"picture: {picture}")
     return picture
+
+
+def described() -> str:
+    """Tells the environment in one line."""
+    from stockyard.agents.evaluation.rollout import build
+
+    envs = build(SPECIFICATION, num_envs=1, split="train")
+    base: Any = envs.unwrapped
+    network = base.world.network
+    line = (
+        f"buying {network.num_products} grocery products for {len(network.regions)} regions, "
+        f"{base.steps_per_episode} decisions, one in {base.periods_per_step} days"
+    )
+    envs.close()
+    return line
 
 
 def _train(folder: Path, steps: int, against: dict[str, float]) -> None:
@@ -146,7 +162,9 @@ def _one_tape(policy: Any) -> tuple[list[dict[str, Any]], float]:
     for _ in range(base.steps_per_episode):
         action, state = policy.predict(observation, state=state, deterministic=True)
         observation, *_ = envs.step(action)
-    return base.frames, base.periods_per_step / base.world.network.periods_per_day
+    frames, days = base.frames, base.periods_per_step / base.world.network.periods_per_day
+    envs.close()
+    return frames, days
 
 
 if __name__ == "__main__":

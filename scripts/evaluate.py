@@ -35,8 +35,7 @@ def compare_policies(config: DictConfig) -> Path:
 
     evaluations: dict[str, Evaluation] = {}
     with command_line.explained():
-        if config.split not in ("train", "validation", "test"):
-            raise ValueError(f"unknown split {config.split!r}; known: train, validation, test")
+        command_line.check_split(config.split)
         spec = command_line.specification(config.env)
         command_line.check(spec)
         entries = command_line.plain(config.policies)

@@ -50,6 +50,7 @@ def train(config: DictConfig) -> float | None:
             folder = RunFolder(command_line.output_folder())
             if folder.record.exists():
                 raise FileExistsError(f"{folder.path} already holds a run")
+        command_line.check_split(config.eval.split, "eval.split")
         spec = command_line.specification(config.env)
         command_line.check(spec)
         # torch and Stable-Baselines3 are imported here, so that --help and --cfg stay fast

@@ -1,5 +1,7 @@
 """Every configuration file composes, and what it describes can be built."""
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
 
 import gymnasium as gym
@@ -10,6 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 import stockyard.conf
+from stockyard.agents.learners.sb3 import Learner, algorithm_class
+from stockyard.envs import textbook
+from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line
 
 CONF = Path(stockyard.conf.__file__).parent
@@ -62,6 +67,46 @@ def test_every_scenario_reaches_the_environment(choice):
     spec = command_line.specification(composed(f"scenario={choice}").env)
     assert spec["scenario"] == choice
     command_line.check(spec)
+
+
+@pytest.mark.parametrize("choice", ["lost_sales", "newsvendor", "setup_cost"])
+def test_a_textbook_file_has_every_parameter_as_a_key(choice):
+    """What is documented can be set without a plus."""
+    file = OmegaConf.load(CONF / "env" / "textbook" / f"{choice}.yaml")
+    named = {p.name for p in inspect.signature(getattr(textbook, choice)).parameters.values()}
+    drawn = {f"demand_{f.name}" for kind in DISTRIBUTIONS.values() for f in fields(kind)}
+    assert set(file) - {"_target_"} == (named - {"demand_parameters"}) | drawn
+    for name, wanted in (("pmf", "demand_p=[0.5,0.5]"), ("deterministic", "demand_values=[1,2]")):
+        overrides = [f"env=textbook/{choice}", f"env.demand={name}", f"env.{wanted}"]
+        command_line.specification(composed(*overrides, "env.demand_mean=null").env)
+
+
+@pytest.mark.parametrize(
+    "override", ["integer=true", "backend=torch", "dtype=float32", "rules={place:fair_share}"]
+)
+def test_every_argument_of_the_environment_is_a_key(override):
+    """What is documented can be set without a plus."""
+    key = override.partition("=")[0]
+    spec = command_line.specification(composed(f"env.{override}").env)
+    assert key in spec and key not in command_line.specification(composed().env)
+
+
+@pytest.mark.parametrize("choice", choices("agent"))
+def test_every_setting_of_an_agent_differs_from_its_default_and_has_a_comment(choice):
+    """Defaults live in Python; a number without a unit can be read in two ways."""
+    path = CONF / "agent" / f"{choice}.yaml"
+    agent = OmegaConf.to_container(OmegaConf.load(path))
+    defaults = {
+        name: parameter.default
+        for owner in (algorithm_class(agent["algorithm"]), Learner)
+        for name, parameter in inspect.signature(owner).parameters.items()
+    }
+    for key, value in agent.items():
+        given = tuple(value) if isinstance(value, list) else value
+        assert key.startswith("_") or defaults[key] != given, key
+    words = ("_target_", "algorithm", "policy:", "policy_kwargs", "activation", "#")
+    for line in path.read_text().splitlines():
+        assert line.startswith(words) or "  # " in line, line
 
 
 @pytest.mark.parametrize("choice", choices("agent"))

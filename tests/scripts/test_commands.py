@@ -117,6 +117,7 @@ def test_a_run_is_trained_compared_and_resumed(command):
         (["env=tiny", "env.action=telepathy"], "unknown action mode 'telepathy'; known: unit"),
         (["env=tiny", "env.id=tests/Nothing-v0"], "Nothing"),
         (["env=tiny", "+agent.train_freq=4"], "PPO has no setting 'train_freq'"),
+        (["env=tiny", "against=[]", "eval.split=exam"], "eval.split: unknown split 'exam'; known"),
         (["env=tiny", "against=[nobody]"], "unknown policy 'nobody'; known: naive"),
     ],
 )

@@ -10,13 +10,23 @@ import stockyard.envs  # noqa: F401  (registers the ids)
 from stockyard.scripts import benchmark, demo
 
 
-def test_demo_leaves_a_table_a_run_and_a_picture(tmp_path):
-    """What `make demo` prints must be where it says."""
+def test_demo_leaves_a_table_a_run_and_a_picture(tmp_path, monkeypatch):
+    """What `make demo` prints must be where it says, and every batch is closed."""
+    made, make = [], gym.make_vec
+    monkeypatch.setattr(gym, "make_vec", lambda *a, **k: made.append(make(*a, **k)) or made[-1])
     picture = demo.run(tmp_path, steps=2_000, tapes=8)
     assert picture.stat().st_size > 10_000
     rows = json.loads((tmp_path / "comparison.json").read_text())["comparisons"]
     assert {row["name"] for row in rows} == {"naive", "newsvendor", "base_stock", "ppo"}
     assert (tmp_path / "ppo" / "run.json").is_file()
+    assert made and all(envs.closed for envs in made)
+
+
+def test_demo_says_what_it_runs(monkeypatch):
+    """Numbers in a sentence are those of the environment."""
+    assert "12 grocery products for 3 regions, 26 decisions" in demo.described()
+    monkeypatch.setitem(demo.SPECIFICATION, "horizon", 21)
+    assert "3 decisions" in demo.described()
 
 
 def test_benchmark_measures_every_case():
