@@ -120,11 +120,15 @@ def make(name: str, env: Any, **parameters: Any) -> Policy:
             if parameter not in names:
                 listed = ", ".join(names) or "none"
                 raise ValueError(f"{name} has no parameter {parameter!r}; it takes: {listed}")
-    if isinstance(env, Mapping):
-        import stockyard.envs  # noqa: F401  (registers the ids)
+    if not isinstance(env, Mapping):
+        return cast(Policy, factory(env, **parameters))
+    import stockyard.envs  # noqa: F401  (registers the ids)
 
-        env = gym.make_vec(**{"num_envs": 1, **env})
-    return cast(Policy, factory(env, **parameters))
+    built = gym.make_vec(**{"num_envs": 1, **env})
+    try:
+        return cast(Policy, factory(built, **parameters))
+    finally:
+        built.close()
 
 
 def load(path: str | Path, which: str = "best") -> Policy:
