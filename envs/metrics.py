@@ -7,7 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.accounting import Ledger
-from stockyard.envs.network.arrays import Array, at_least, product_sum, sum_entries, weighted_sum
+from stockyard.envs.network.arrays import (
+    Array,
+    at_least,
+    at_most,
+    product_sum,
+    sum_entries,
+    to_numpy,
+    weighted_sum,
+)
+from stockyard.envs.network.economics import party_balances
 from stockyard.envs.network.fulfil import CAUSES, lost_by_cause
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.world import Stretch
@@ -15,6 +24,9 @@ from stockyard.envs.tasks.task import View
 
 SPEEDS = ("1_day", "2_day", "3_to_5_day")
 """Names of the delivery tiers."""
+
+MOST_DAYS_OF_COVER = 365.0
+"""What `days_of_cover` shows at most, so that a step without demand has a finite one."""
 
 CONSUMER_SURPLUS = 0.3
 """Customers' surplus as a share of what they pay; an assumption, for the surplus metrics only."""
@@ -60,16 +72,18 @@ class LazyFigures(Mapping[str, Any]):
 
 
 def summarise(
-    params: Params, view: View, stretch: Stretch, ledger: Ledger
+    params: Params, view: View, stretch: Stretch, ledger: Ledger, in_detail: bool = True
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Key figures over a step, each (B,).
 
     in_stock_rate: share of demand on product-days on which no shelf was empty. fill_rate: units
     served at once of units wanted. days_of_cover: units anywhere in the network over the step's
-    daily demand. speed_share_*: share of sold units by delivery tier. abandon_rate: share of demand
-    given up because the promise was slow. substitution_rate: share sold as a substitute. lost_*:
-    units by cause. utilisation_*: share of a capacity used. late_share: parcels newly late of
-    parcels that joined. surplus_*: USD by party.
+    daily demand, at most 365. speed_share_*: share of sold units by delivery tier. abandon_rate:
+    share of demand given up because the promise was slow. substitution_rate: share sold as a
+    substitute. lost_*: units by cause. utilisation_*: share of a capacity used; of trucks, the
+    load of the parcel trucks that ran. late_share: parcels newly late of parcels that joined.
+    surplus_*: USD by party, that of the sellers in cash. `in_detail` False leaves out all that a
+    textbook does not ask.
     """
     flows = stretch.flows
     demand = [sum_entries(f.demand) for f in flows]
@@ -86,31 +100,29 @@ def summarise(
     }
     if flows[0].abandoned is not None:
         figures["abandon_rate"] = abandoned
-    if params.attribute_losses:
+    if in_detail:
         figures |= _service(params, flows)
         days = len(flows) * params.days_per_period
-        figures["days_of_cover"] = product_sum(view.state.position) / (wanted / days)
+        cover = product_sum(view.state.position) / (wanted / days)
+        figures["days_of_cover"] = at_most(cover, MOST_DAYS_OF_COVER)
         figures |= _utilisation(params, view, stretch)
     if flows[0].newly_late is not None:
         late = product_sum(_sum([f.newly_late for f in flows if f.newly_late is not None]))
         joined = product_sum(_sum([f.joined for f in flows if f.joined is not None]))
         figures["late_share"] = late / at_least(joined, 1e-9)
     if "sales" in ledger:
-        figures["surplus_retailer"] = _sum(
-            [v for k, v in ledger.items() if k not in ("seller_sales", "seller_purchases")]
-        )
-        figures["surplus_customers"] = CONSUMER_SURPLUS * ledger["sales"]
-    return {name: _numpy(value) for name, value in figures.items()}
+        balances = party_balances(ledger)
+        figures["surplus_retailer"] = balances["retailer"]
+        paid = ledger["sales"]
+        if "seller_sales" in ledger:
+            figures["surplus_sellers"] = balances["sellers"]
+            paid = paid + ledger["seller_sales"]
+        figures["surplus_customers"] = CONSUMER_SURPLUS * paid
+    return {name: np.asarray(to_numpy(value), np.float64) for name, value in figures.items()}
 
 
 def _sum(parts: list[Array]) -> Array:
     return sum(parts[1:], start=parts[0])
-
-
-def _numpy(values: Array) -> npt.NDArray[np.float64]:
-    if not isinstance(values, np.ndarray):
-        values = values.detach().cpu().numpy()
-    return np.asarray(values, dtype=np.float64)
 
 
 def _service(params: Params, flows: Any) -> dict[str, Array]:
@@ -140,22 +152,28 @@ def _service(params: Params, flows: Any) -> dict[str, Array]:
 def _utilisation(params: Params, view: View, stretch: Stretch) -> dict[str, Array]:
     """Used over available, all nodes together."""
     figures: dict[str, Array] = {}
-    known = view.tape.known(view.period)
     flows = stretch.flows
 
-    def used(volume: Array, capacity: Array) -> Array:
-        return product_sum(volume) / at_least(product_sum(capacity), 1e-9)
+    def used(parts: list[Array], field: str, nodes: Any = slice(None)) -> Array:
+        periods = range(view.period - len(flows), view.period)
+        capacity = _sum([view.tape.limit(field, t) for t in periods])
+        return product_sum(_sum(parts)) / at_least(product_sum(capacity[:, nodes]), 1e-9)
 
     if params.storage_is_limited:
-        stored = _sum([f.stored_volume for f in flows]) * (1.0 / len(flows))
-        figures["utilisation_storage"] = used(stored, known.storage_capacity)
+        stored = [f.stored_volume for f in flows]
+        figures["utilisation_storage"] = used(stored, "storage_capacity")
     if params.dock_is_limited:
         received = _sum([f.received for f in flows if f.received is not None])
-        volume = weighted_sum(received, params.a.volume) * (1.0 / len(flows))
-        figures["utilisation_receiving"] = used(volume, known.receiving_capacity)
+        volume = [weighted_sum(received, params.a.volume)]
+        figures["utilisation_receiving"] = used(volume, "receiving_capacity")
     if params.outbound_is_limited:
-        sold = _sum([f.sold for f in flows]) * (1.0 / len(flows))
         nodes = sorted(set(params.network.outbound.node.tolist()))
-        room: Array = known.outbound_capacity
-        figures["utilisation_outbound"] = used(sold, room[:, nodes])
+        figures["utilisation_outbound"] = used([f.sold for f in flows], "outbound_capacity", nodes)
+    loads = [f.dispatched_volume for f in flows if f.dispatched_volume is not None]
+    trucks = [f.trucks for f in flows if f.trucks is not None]
+    if loads and trucks:
+        first = len(params.network.transfers.tail)
+        room = (_sum(trucks) * params.a.truck_volume)[:, first:]
+        load = product_sum(_sum(loads)) * params.a.has_trucks[first:]
+        figures["utilisation_trucks"] = product_sum(load) / at_least(product_sum(room), 1e-9)
     return figures

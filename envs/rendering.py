@@ -9,7 +9,7 @@ import numpy.typing as npt
 from stockyard.envs.network.topology import Network
 
 INK, MUTED = "#1f2933", "#9aa5b1"
-STOCK, DEMAND, LOST, ORDER = "#2563eb", "#15803d", "#c2410c", "#7c3aed"
+STOCK, SOLD, WANTED, ORDER = "#2563eb", "#15803d", "#c2410c", "#7c3aed"
 
 
 def draw_network(network: Network, axes: Any) -> None:
@@ -50,8 +50,8 @@ def draw_series(frames: Sequence[Mapping[str, Any]], axes: Any, days_per_frame: 
     series = {key: np.array([float(np.sum(f[key])) for f in frames]) for key in frames[0]}
     axes.fill_between(days, series["on_hand"], color=STOCK, alpha=0.15, label="on hand")
     axes.plot(days, series["on_hand"], color=STOCK, linewidth=1.2)
-    axes.plot(days, series["demand"], color=LOST, linewidth=1.0, linestyle="--", label="demand")
-    axes.plot(days, series["sold"], color=DEMAND, linewidth=1.2, label="sold")
+    axes.plot(days, series["demand"], color=WANTED, linewidth=1.0, linestyle="--", label="demand")
+    axes.plot(days, series["sold"], color=SOLD, linewidth=1.2, label="sold")
     axes.step(days, series["ordered"], color=ORDER, linewidth=0.9, where="mid", label="ordered")
     axes.set(xlabel="day", ylabel="units per decision", ylim=(0, None))
     axes.legend(fontsize=7, frameon=False, ncols=4, loc="upper center")

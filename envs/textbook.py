@@ -122,7 +122,7 @@ class SingleNode:
         )
 
     def _reward_scale(self) -> float:
-        """A period's cost of keeping one standard deviation, per unit of either cost."""
+        """Holding cost of one standard deviation of demand over lead time and review, USD."""
         spread = max(self.demand.sd * math.sqrt(self.lead_time + 1.0), 1.0)
         return float(max(self.holding_cost, 1e-3) * spread)
 

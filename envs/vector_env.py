@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from stockyard.envs.metrics import LazyFigures, summarise
-from stockyard.envs.network.arrays import Array, all_sum, batch_fastest
+from stockyard.envs.network.arrays import Array, all_sum, batch_fastest, to_numpy
 from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.params import Backend, array_maker
@@ -275,14 +275,16 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         value = value_of(params, after.state, after.outlook)
         if value is not None:
             ledger["inventory_value"] = value - self._value
-        own = {k: _numpy(v) for k, v in ledger.items() if "retailer" in PARTIES[k]}
+        own = {k: to_numpy(v) for k, v in ledger.items() if "retailer" in PARTIES[k]}
         reward = np.zeros(self.num_envs) + sum(own.values())
         self._view, self._value = after, value
         self._is_done = after.period >= self.world.burn_in + self.horizon
         truncated = np.full(self.num_envs, self._is_done)
         info: dict[str, Any] = {
             "ledger": own,
-            "metrics": LazyFigures(lambda: summarise(params, after, stretch, ledger)),
+            "metrics": LazyFigures(
+                lambda: summarise(params, after, stretch, ledger, self.world.shows_history)
+            ),
             "clip_fraction": _clip_fraction(decoded, stretch.flows[0].ordered),
         }
         if self.render_mode is not None:
@@ -308,10 +310,10 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         ordered = flows[0].ordered
         self.frames.append(
             {
-                "on_hand": _numpy(view.state.on_hand)[0],
-                "demand": sum(_numpy(f.demand)[0] for f in flows),
-                "sold": sum(_numpy(f.sold)[0] for f in flows),
-                "ordered": np.zeros(1) if ordered is None else _numpy(ordered)[0],
+                "on_hand": to_numpy(view.state.on_hand)[0],
+                "demand": sum(to_numpy(f.demand)[0] for f in flows),
+                "sold": sum(to_numpy(f.sold)[0] for f in flows),
+                "ordered": np.zeros(1) if ordered is None else to_numpy(ordered)[0],
             }
         )
 
@@ -378,23 +380,19 @@ def check_action(actions: Any, space: Space[Any]) -> npt.NDArray[np.float64]:
     return array
 
 
-def _numpy(values: Array) -> npt.NDArray[Any]:
-    return values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()
-
-
 def _shown(values: Array) -> npt.NDArray[np.float32]:
     """A fresh float32 copy, every replica's field flattened."""
-    copy = np.array(_numpy(values), dtype=np.float32, order="C")
+    copy = np.array(to_numpy(values), dtype=np.float32, order="C")
     return copy.reshape(len(copy), -1)
 
 
 def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float64]:
     """How much of the action was projected away, (B,): entries outside, or units cut."""
-    outside = _numpy(decoded.outside)
+    outside = to_numpy(decoded.outside)
     if decoded.requested is None or ordered is None:
         return outside
-    asked = _numpy(decoded.requested)
-    cut, total = all_sum(np.abs(asked - _numpy(ordered))), all_sum(np.abs(asked))
+    asked = to_numpy(decoded.requested)
+    cut, total = all_sum(np.abs(asked - to_numpy(ordered))), all_sum(np.abs(asked))
     share: npt.NDArray[np.float64] = np.minimum(cut / np.maximum(total, 1e-9), 1.0)
     clipped: npt.NDArray[np.float64] = np.maximum(outside, share)
     return clipped

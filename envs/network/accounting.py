@@ -66,11 +66,13 @@ def _sales(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
         ledger["pick_pack"] = -units * economics.pick_pack_per_unit
         ledger["last_mile"] = -units * economics.last_mile_per_unit
     tariff: Array | None = None
-    for k, rank in enumerate(params.ranks(flows[0].min_offered_tier)):
-        if rank.tariff is not None:
-            # The plan of the ranks is the same in all periods: a promise changes between decisions.
-            paid = weighted_sum(_over([f.picked[k] for f in flows]), rank.tariff)
-            tariff = paid if tariff is None else tariff + paid
+    promises = {f.min_offered_tier for f in flows}
+    for promise in sorted(promises):  # each has its own plan of ranks
+        alike = flows if len(promises) == 1 else [f for f in flows if f.min_offered_tier == promise]
+        for k, rank in enumerate(params.ranks(promise)):
+            if rank.tariff is not None:
+                paid = weighted_sum(_over([f.picked[k] for f in alike]), rank.tariff)
+                tariff = paid if tariff is None else tariff + paid
     if tariff is not None:
         ledger["tariff"] = -tariff
     if economics.goodwill_per_lost_unit:

@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 Array: TypeAlias = Any
 """A numpy.ndarray or a torch.Tensor; both sides of an operation are of the same kind."""
@@ -47,6 +48,11 @@ def namespace(array: Array) -> Any:
     import array_api_compat
 
     return array_api_compat.array_namespace(array)
+
+
+def to_numpy(array: Array) -> npt.NDArray[Any]:
+    """The array itself, or a tensor's values without its gradient."""
+    return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
 
 
 def at_least(array: Array, low: float) -> Array:

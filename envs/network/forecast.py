@@ -168,25 +168,25 @@ class MartingaleForecaster:
 class FittedForecaster:
     """Fitted to training weeks, the same whatever happens later; not a martingale."""
 
-    daily_mean: Floats  # (P,) units per period
+    mean: Floats  # (P,) units per period
     sums: dict[int, Floats]  # horizon in periods -> (samples, P) demand over it in training
 
     def cumulative_mean(
         self, period: int, signals: dict[str, Array], horizons: tuple[int, ...]
     ) -> list[Array]:
         """Expected demand over each horizon, (P,); the same at any time."""
-        return [self.daily_mean[None, :] * float(horizon) for horizon in horizons]
+        return [self.mean[None, :] * float(horizon) for horizon in horizons]
 
     def rolling_mean(self, signals: dict[str, Floats], periods: int, horizon: int) -> Floats:
         """Expected demand over a window, (T, P); every row alike."""
-        return np.broadcast_to(self.daily_mean * horizon, (periods, len(self.daily_mean)))
+        return np.broadcast_to(self.mean * horizon, (periods, len(self.mean)))
 
     def quantile_factors(self, horizons: tuple[int, ...], levels: tuple[float, ...]) -> Floats:
         """Quantile of the training sums over their mean, (H, Q, P)."""
         known = np.array(sorted(self.sums))
-        factors = np.empty((len(horizons), len(levels), len(self.daily_mean)))
+        factors = np.empty((len(horizons), len(levels), len(self.mean)))
         for k, horizon in enumerate(horizons):
             nearest = int(known[np.argmin(np.abs(known - horizon))])
-            mean = np.maximum(self.daily_mean * nearest, 1e-9)
+            mean = np.maximum(self.mean * nearest, 1e-9)
             factors[k] = np.quantile(self.sums[nearest], levels, axis=0) / mean
         return factors

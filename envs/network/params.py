@@ -52,7 +52,6 @@ class Params:
     economics: Economics
     whole_units: bool = False  # round orders, transfers and rations to whole units
     fluid_trucks: bool = False  # real numbers of trucks, for gradients
-    attribute_losses: bool = True  # give every lost unit a cause
     review_days: float = 1.0  # days of supplier capacity that one order may use
     has_docks: bool = False  # receiving, storage or yard space is limited: goods wait in a yard
     dock_is_limited: bool = False
@@ -95,7 +94,6 @@ class Params:
             * (economics.seller_referral_fraction * products.price + economics.seller_fee_per_unit),
             "own": ~third_party,
             "own_cost": products.unit_cost * ~third_party,
-            "order_cost": network.inbound.unit_cost,
             "order_cost_own": network.inbound.unit_cost * ~third_party,
             "order_cost_sellers": network.inbound.unit_cost * third_party,
             "carries": network.carries,
@@ -259,7 +257,6 @@ class Arrays:
     seller_fee: Array  # (P,) USD a seller pays per unit sold
     own: Array  # (P,) 1 for the retailer's products
     own_cost: Array  # (P,) USD, zero for sellers' products
-    order_cost: Array  # (E_in, P) USD
     order_cost_own: Array  # (E_in, P) USD, zero for sellers' products
     order_cost_sellers: Array  # (E_in, P) USD, zero for the retailer's products
     carries: Array  # (E_in, P) 1 where the lane carries the product

@@ -12,6 +12,7 @@ from stockyard.envs.network.arrays import (
     gather_sum,
     namespace,
     plus_gathered,
+    sum_entries,
     take,
     weighted_sum,
 )
@@ -24,6 +25,7 @@ class Receipts(NamedTuple):
 
     arrived: Array | None  # (B, N, P) units that reached the node
     received: Array | None  # (B, N, P) units that reached the shelf
+    supplied: Array | None  # (B, P) units from suppliers, where transfers reach their nodes too
     stored_volume: Array | None  # (B, N) ft3 on the shelf and staged before
     overflow_volume: Array | None  # (B, N) ft3 of it above the capacity; None: nowhere
     refused_volume: Array | None  # (B, N) ft3 turned away by a full yard, tried again next period
@@ -61,7 +63,7 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
         arrived = _by_node(params, due, moving)
         on_hand = state.on_hand if arrived is None else state.on_hand + arrived
         state = state._replace(on_hand=on_hand, inbound=inbound, transfers=transfers)
-        return state, Receipts(arrived, arrived, stored, overflow, None)
+        return state, Receipts(arrived, arrived, _supplied(params, due), stored, overflow, None)
     refused = None
     volume = weighted_sum(state.yard, params.a.volume)
     coming = _volume_by_node(params, due, moving)
@@ -88,7 +90,14 @@ def receive(params: Params, state: State, exogenous: Exogenous) -> tuple[State, 
         inbound=inbound,
         transfers=transfers,
     )
-    return state, Receipts(arrived, received, stored, overflow, refused)
+    supplied = _supplied(params, due)
+    return state, Receipts(arrived, received, supplied, stored, overflow, refused)
+
+
+def _supplied(params: Params, due: Array | None) -> Array | None:
+    if due is None or not params.feeds_twice:
+        return None
+    return sum_entries(due)
 
 
 def stored_volume(params: Params, state: State) -> Array:

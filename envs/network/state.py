@@ -89,6 +89,8 @@ class Flows(NamedTuple):
     min_offered_tier: int  # as in `Exogenous`: which ranks `served` refers to
     arrived: Array | None  # (B, N, P) units that reached a node at the end of the period
     received: Array | None  # (B, N, P) units put on the shelf at the end of the period
+    # (B, P) units that came from suppliers, where transfers reach one of their nodes too; else None
+    supplied: Array | None
     stored_volume: Array | None  # (B, N) ft3 on the shelf and staged before receiving
     overflow_volume: Array | None  # (B, N) ft3 of `stored_volume` above the capacity; None: none
     refused_volume: Array | None  # (B, N) ft3 that a full yard turned away

@@ -42,7 +42,9 @@ class Tape:
     fraction: Array | None  # (epochs, B, M, E_in, P)
     limits: dict[str, Array]  # field of Revealed -> (1 or T, 1, entities)
     epoch_periods: int  # periods between review epochs
-    start_day: Array  # (B,) day of the year of period 0, so that no date tells the time left
+    # (B,) day of the year of period 0: 0 where demand has a calendar, else drawn, so that no date
+    # tells the time left
+    start_day: Array
 
     @property
     def num_periods(self) -> int:
@@ -87,7 +89,11 @@ class Tape:
         return {name: values[period] for name, values in self.signals.items()}
 
     def digests(self) -> Array:
-        """(B,) checksums of demand and arrivals: equal exactly if two replicas' tapes are."""
+        """(B,) CRC-32 of demand and of the arrivals' leads and fractions, all periods, bit by bit.
+
+        Quotes and forecasts, which come of the same draws, limits and the start day are left out.
+        Equal tapes have equal digests; others differ but for a chance of 2**-32.
+        """
         parts = [np.asarray(a) for a in (self.demand, self.lead, self.fraction) if a is not None]
         return np.array(
             [
@@ -95,26 +101,6 @@ class Tape:
                 for b in range(self.demand.shape[1])
             ],
             dtype=np.int64,
-        )
-
-    def replace_rows(self, rows: Any, other: "Tape") -> "Tape":
-        """This tape with replicas `rows` (bool (B,)) taken, in order, from `other`."""
-
-        def mixed(mine: Array | None, theirs: Array | None) -> Array | None:
-            if mine is None or theirs is None:
-                return mine
-            merged = np.array(mine)
-            merged[:, rows] = theirs
-            return merged
-
-        return dataclasses.replace(
-            self,
-            demand=mixed(self.demand, other.demand),
-            signals={k: mixed(v, other.signals[k]) for k, v in self.signals.items()},
-            forecast_daily=mixed(self.forecast_daily, other.forecast_daily),
-            quoted=mixed(self.quoted, other.quoted),
-            lead=mixed(self.lead, other.lead),
-            fraction=mixed(self.fraction, other.fraction),
         )
 
 
@@ -155,7 +141,8 @@ class TapeSource:
                 sums = self.forecaster.rolling_mean(path.signals, periods, week)
                 weeks.append(sums[:, None, :] * (self.regional_shares / 7.0))
             paths.append(path)
-            starts.append(7 * int(streams.generator("calendar").integers(52)))
+            knows_date = getattr(self.demand, "has_calendar", False)
+            starts.append(0 if knows_date else 7 * int(streams.generator("calendar").integers(52)))
             if self.arrivals is not None:
                 arrivals.append(self.arrivals.draw(streams, self.network, epochs, days))
 

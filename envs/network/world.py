@@ -54,7 +54,6 @@ class World:
             network=self.network,
             economics=self.economics,
             whole_units=self.whole_units,
-            attribute_losses=self.shows_history,
             review_days=self.source.epoch_periods / self.network.periods_per_day,
             has_docks=has_docks,
             dock_is_limited=limits.receiving is not None,
@@ -124,7 +123,8 @@ def simulate(
 ) -> tuple[State, Stretch]:
     """Runs `periods` periods; slots that `decisions` leaves open follow the standing rules.
 
-    Orders are placed in the first period only; the other slots decide in every period.
+    Orders are placed, and transfers that the agent decides leave, in the first period only; limits,
+    trucks and all other standing rules hold in every period.
 
     Args:
         world: the rules.
@@ -153,7 +153,9 @@ def simulate(
             orders = rules["replenish"](params, as_booked(state, unreported), known)
         if limits is None and "restock" in rules:
             limits = rules["restock"](params, state, known)
-        if transfers is None and "place" in rules:
+        if transfers is not None and k > 0:
+            transfers = None  # what was asked for has been taken
+        elif transfers is None and "place" in rules:
             transfers = rules["place"](params, state, known)
         if trucks is None and "dispatch" in rules:
             trucks = rules["dispatch"](params, state, known)

@@ -10,9 +10,7 @@ from stockyard.envs.network.forecast import MartingaleForecaster
 from stockyard.envs.network.processes import MartingaleDemand
 from stockyard.envs.network.standing_rules import Rule, resolve_rule
 from stockyard.envs.network.world import Opening, World
-
-SIZES = ("small", "medium", "large")
-"""Known sizes."""
+from stockyard.envs.scenarios.presets import SIZES
 
 
 class Scenario(Protocol):
@@ -51,7 +49,7 @@ def build_world(
 
     Args:
         scenario: a name of `SCENARIOS`, or a `Scenario`.
-        size: a name of `SIZES`; textbook problems have one size and ignore it.
+        size: a name of `presets.SIZES`; textbook problems have one size and ignore it.
         task: name of the task, which presets may depend on.
         demand: a `DemandPanel` to replay or a demand process, instead of the scenario's own.
         rules: slot -> standing rule, by name or callable.

@@ -1,6 +1,7 @@
 """The retail worlds: a catalogue, a network over US metros, capacities, and demand."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ def build_real(size: str, task: str, demand: Any = None) -> World:
 _NAMES_ONLY: Any = None  # PanelDemand.mean_rate reads the panel alone
 
 
-def _draw_each(process: str, names: tuple[str, ...], draw: Any) -> Floats:
+def _draw_each(process: str, names: Sequence[str], draw: Any) -> Floats:
     """One value per product, from the product's own stream."""
     return np.array([float(draw(CATALOGUE.generator(process, name))) for name in names])
 

@@ -22,7 +22,7 @@ from stockyard.envs.network.arrays import (
 from stockyard.envs.network.forecast import HORIZONS_DAYS, QUANTILES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import inventory_position, on_first_lane
-from stockyard.envs.network.state import Decisions, State
+from stockyard.envs.network.state import Decisions, Flows, State
 from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.task import Decoded, View
 
@@ -113,9 +113,14 @@ class Replenishment:
     | `season` * | (2,) | sine and cosine of the day of the year | -1 | 1 |
     | `days_to_event` * | (2,) | days to the next two planned events; 365: none | 0 | 365 |
 
+    `season` is the date that demand depends on; where demand knows no calendar (`steady`, `real`),
+    episodes begin in a random week and it says nothing. Before the burn-in, history shows no sales,
+    no receipts and full availability. `received_history` leaves transfers out.
+
     Sales are censored by stock-outs; intents, arrival times and fill rates are not shown. What a
     supplier will not deliver counts as on order until the first review at or after the order's last
-    part is due, and orders are measured against the same position that is shown. There is no time to the end of the episode, and episodes begin in any week of the year.
+    part is due, and orders are measured against the same position that is shown. There is no time
+    to the end of the episode.
 
     ## Reward
 
@@ -290,7 +295,8 @@ class Replenishment:
             history = (zero,) * HISTORY if self.world.shows_history else ()
             quoted = self._opening_quotes(params, batch)
             short_of = (zero,) * self._quoted_slots if self.world.source.arrivals else ()
-            return Memory(history, history, history, quoted, short_of)
+            available = (zero + 1.0,) * len(history)
+            return Memory(history, available, history, quoted, short_of)
         flows = stretch.flows
         quoted = self._roll(params, memory.quoted, flows[0].ordered, quoted_lead)
         unfilled = memory.unfilled
@@ -301,11 +307,7 @@ class Replenishment:
         nothing = flows[0].sold * 0.0
         sales = sum((f.sold for f in flows[1:]), start=flows[0].sold)
         short = sum(((sum_entries(f.out_of_stock) > 1e-9) * 1.0 for f in flows), start=nothing)
-        heads = sorted(set(self.world.network.inbound.head.tolist()))
-        received = sum(
-            (f.received[:, node] for f in flows if f.received is not None for node in heads),
-            start=nothing,
-        )
+        received = sum((units for f in flows for units in self._supplied(f)), start=nothing)
         return Memory(
             (sales, *memory.sales[:-1]),
             (1.0 - short / len(flows), *memory.in_stock[:-1]),
@@ -313,6 +315,15 @@ class Replenishment:
             quoted,
             unfilled,
         )
+
+    def _supplied(self, flows: Flows) -> list[Array]:
+        """Units that suppliers' lanes brought in a period, parts (B, P)."""
+        if flows.supplied is not None:
+            return [flows.supplied]
+        if flows.received is None:
+            return []
+        heads = sorted(set(self.world.network.inbound.head.tolist()))
+        return [flows.received[:, node] for node in heads]
 
     def _roll(
         self, params: Params, slots: tuple[Array, ...], units: Array | None, lead: Array | None
@@ -400,9 +411,8 @@ class Replenishment:
         memory, world = view.memory, self.world
         h = world.network.periods_per_day
         batch = like.shape[0]
-        horizons = tuple(days * h for days in HORIZONS_DAYS)
         means = stack([at_least(m, 0.0) + like * 0.0 for m in self._means(view)], axis=1)
-        factors = as_like(self._factors(horizons), like)
+        factors = as_like(self._quantile_factors, like)
         quantiles = means[:, :, None, :] * factors
         known = view.tape.known(view.period)
         lead = known.quoted_lead
@@ -442,13 +452,14 @@ class Replenishment:
             "days_to_event": as_like(np.full((batch, 2), NO_EVENT_DAYS), like),
         }
 
-    def _factors(self, horizons: tuple[int, ...]) -> Any:
+    @functools.cached_property
+    def _quantile_factors(self) -> Any:
+        """Quantile over mean, (H, Q, P)."""
         assert self.world.forecaster is not None
-        cached = self.__dict__.get("_quantile_factors")
-        if cached is None:
-            cached = self.world.forecaster.quantile_factors(horizons, QUANTILES)
-            object.__setattr__(self, "_quantile_factors", cached)
-        return cached
+        h = self.world.network.periods_per_day
+        return self.world.forecaster.quantile_factors(
+            tuple(days * h for days in HORIZONS_DAYS), QUANTILES
+        )
 
     def _means(self, view: View) -> list[Array]:
         """Expected demand over each of HORIZONS_DAYS, (B or 1, P) units."""

@@ -6,13 +6,23 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from laws import law
+from random_networks import draw_case
 
 import stockyard.envs  # noqa: F401
 from stockyard.envs.network.arrays import Array
 from stockyard.envs.network.economics import party_balances
+from stockyard.envs.network.forecast import MartingaleForecaster
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Revealed, State
-from stockyard.envs.network.world import World, outlook_at, value_of
+from stockyard.envs.network.processes import DemandPath, MartingaleDemand, TwoPartArrivals
+from stockyard.envs.network.standing_rules import CoverOrder, ForecastSharePush
+from stockyard.envs.network.state import Decisions, Revealed, State
+from stockyard.envs.network.streams import Streams
+from stockyard.envs.network.tapes import TapeSource
+from stockyard.envs.network.topology import Network
+from stockyard.envs.network.world import Opening, World, outlook_at, simulate, value_of
 from stockyard.envs.scenarios.retail import build_retail
 
 ID = "stockyard/Replenishment-v0"
@@ -149,6 +159,61 @@ def test_a_shortfall_is_reported_when_the_last_part_is_due(whole: bool) -> None:
             np.testing.assert_allclose(seen["on_order"][0], 30.0, atol=1e-2)
         if reviews >= 3:
             np.testing.assert_allclose(seen["on_order"][0], 0.0, atol=1e-2)
+
+
+class RandomWorld:
+    """A random small network with drifting demand and orders that come in parts."""
+
+    def __init__(self, seed: int) -> None:
+        """Remembers the seed."""
+        self.seed = seed
+
+    def build(self, size: str, task: str) -> World:
+        """Builds it."""
+        case = draw_case(self.seed, parcels=False, transfer_trucks=False, textbook=False)
+        network = case.network
+        rng = np.random.default_rng(self.seed)
+        shares = rng.dirichlet(np.ones(network.num_regions))
+        process = MartingaleDemand(rng.uniform(0.5, 4.0, (400, network.num_products)), shares)
+        h = network.periods_per_day
+        source = TapeSource(
+            network=network,
+            demand=process,
+            arrivals=TwoPartArrivals(fixed_days=2.0, variable_days=2.0),
+            forecaster=MartingaleForecaster(process, h),
+            regional_shares=np.repeat(shares[:, None], network.num_products, axis=1),
+            epoch_periods=4,
+        )
+        stock = rng.uniform(0.0, 10.0, (network.num_nodes, network.num_products))
+        return World(
+            network=network,
+            economics=case.economics,
+            source=source,
+            opening=Opening(stock),
+            rules={"replenish": CoverOrder(1.0), "place": ForecastSharePush(2.0)},
+            periods_per_step=4,
+            horizon=24,
+            max_order=np.full(network.num_products, 50.0),
+            burn_in=8,
+        )
+
+
+@law(15)
+@given(seed=st.integers(0, 10**6), steps=st.integers(0, 5))
+def test_no_network_shows_the_future(seed: int, steps: int) -> None:
+    """L12 on random networks, economics and epochs."""
+    env, other = make(scenario=RandomWorld(seed)), make(scenario=RandomWorld(seed))
+    seen, theirs = env.reset(seed=seed)[0], other.reset(seed=seed)[0]
+    now = env.world.burn_in + steps * env.periods_per_step
+    altered(other, now, np.random.default_rng(seed))
+    env.action_space.seed(seed)
+    for _ in range(steps):
+        actions = env.action_space.sample()
+        seen, reward, *_ = env.step(actions)
+        theirs, other_reward, *_ = other.step(actions)
+        np.testing.assert_array_equal(reward, other_reward)
+    for field in seen:
+        np.testing.assert_array_equal(seen[field], theirs[field], err_msg=field)
 
 
 class Scatter:
@@ -290,3 +355,109 @@ def test_an_order_counts_what_is_owed(action: str) -> None:
     owing = env.state._replace(backlog=env.state.backlog + 1.0)
     more = rule(env.params, owing, known) - rule(env.params, env.state, known)
     assert (more.sum(axis=1) <= 3.0 + 1e-9).all() and (more.sum(axis=(1, 2)) > 0).all()
+
+
+class Changed:
+    """The steady world with something of it changed."""
+
+    def __init__(self, **changes: Any) -> None:
+        """Remembers `demand`, a process, or `capacities`, from a source to changed limits."""
+        self.changes = changes
+
+    def build(self, size: str, task: str) -> World:
+        """Builds it."""
+        world = build_retail(size, task, self.changes.get("demand"))
+        source = world.source
+        if "capacities" in self.changes:
+            limits = dataclasses.replace(source.capacities, **self.changes["capacities"](source))
+            source = dataclasses.replace(source, capacities=limits)
+        return dataclasses.replace(world, source=source)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seasonal:
+    """Demand that depends on the date."""
+
+    amount: float = 5.0
+    has_calendar: bool = True
+
+    def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
+        """Draws one replica's demand."""
+        day = np.arange(periods)[:, None, None] * (2.0 * np.pi / 365.0)
+        shape = np.ones((1, network.num_regions, network.num_products))
+        return DemandPath(self.amount * (1.0 + np.sin(day)) * shape, {})
+
+    def mean_rate(self, network: Network) -> Any:
+        """Mean demand."""
+        return np.full((network.num_regions, network.num_products), max(self.amount, 1e-3))
+
+
+def test_a_season_is_that_of_demand() -> None:
+    """Where demand has a calendar the date shown is its own; elsewhere it is any, and says so."""
+    env = make(8, scenario=Changed(demand=Seasonal()))
+    seen, _ = env.reset(seed=1)
+    angle = env.world.burn_in * 2.0 * np.pi / 365.0
+    np.testing.assert_allclose(seen["season"], [[np.sin(angle), np.cos(angle)]] * 8, atol=1e-6)
+    env = make(8, scenario=Changed(demand=Seasonal(has_calendar=False)))
+    assert len(np.unique(env.reset(seed=1)[0]["season"][:, 0])) > 1
+
+
+def test_before_the_beginning_everything_was_in_stock() -> None:
+    """No stock-out has happened yet: zeros would tell of thirteen weeks of empty shelves."""
+    env = make()
+    seen, _ = env.reset(seed=1)
+    shown = seen["in_stock_history"].reshape(2, 12, -1)
+    past = env.world.burn_in // env.periods_per_step
+    assert (shown[..., past:] == 1.0).all()
+    assert (seen["sales_history"].reshape(2, 12, -1)[..., past:] == 0.0).all()
+
+
+def test_opening_orders_are_quoted_for_the_review_at_which_they_are_there() -> None:
+    """Due in 6 days is there at the next weekly review, due in 13 days at the one after."""
+    env = make()
+    env.reset(seed=1)
+    first, second, *rest = env.task.remember(env.params, None, None, None, 2).quoted
+    inbound = env.world.opening.inbound
+    np.testing.assert_array_equal(first[0], inbound[5].sum(axis=0))
+    np.testing.assert_array_equal(second[0], inbound[12].sum(axis=0))
+    assert not any(slot.any() for slot in rest)
+
+
+def test_a_transfer_is_made_once() -> None:
+    """What an agent asks to move in a decision is not moved again on each day of the week."""
+    env = make()
+    env.reset(seed=1)
+    asked = np.full((2, len(env.world.network.transfers.tail), 12), 0.5)
+    _, stretch = simulate(
+        env.world, env.params, env.state, env.tape, 28, 7, Decisions(transfers=asked)
+    )
+    first, *others = (flows.transferred for flows in stretch.flows)
+    assert (first <= asked).all() and (first[0] == 0.5).all()
+    assert all(moved is None for moved in others)
+
+
+def test_utilisation_is_of_the_capacity_there_was() -> None:
+    """A capacity that changes after a step says nothing of how well the step used its own."""
+
+    def limits(last: float) -> Any:
+        def changed(source: Any) -> dict[str, Any]:
+            rows = np.repeat(source.capacities.receiving[None], 400, axis=0)
+            rows[35:] *= last
+            return {"receiving": rows}
+
+        return changed
+
+    used = []
+    for last in (1.0, 0.5):
+        env = make(scenario=Changed(capacities=limits(last)))
+        env.reset(seed=1)
+        used.append(env.step(np.zeros((2, 12)))[-1]["metrics"]["utilisation_receiving"])
+    np.testing.assert_array_equal(used[0], used[1])
+
+
+def test_days_of_cover_are_finite_without_demand() -> None:
+    """Stock that nobody wants lasts long, not for ever."""
+    env = make(scenario=Changed(demand=Seasonal(0.0)))
+    env.reset(seed=1)
+    metrics = env.step(-np.ones((2, 12)))[-1]["metrics"]
+    np.testing.assert_array_equal(metrics["days_of_cover"], 365.0)

@@ -1,5 +1,6 @@
 """Laws of the step: what no decision and no tape may break, on both backends."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ from hypothesis import strategies as st
 from laws import ROUNDING, TOLERANCE, at_most, law, same
 from random_networks import Case, Period, draw_case, everywhere, leaves, run
 
+from stockyard.envs.metrics import CONSUMER_SURPLUS, summarise
 from stockyard.envs.network.accounting import cash_flows
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import PARTIES, party_balances
 from stockyard.envs.network.fulfil import CAUSES, lost_by_cause
 from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.world import Stretch
+from stockyard.envs.tasks.task import View
 
 BACKENDS = ("numpy", "torch")
 
@@ -279,6 +283,74 @@ def test_books_balance(backend: str, case: Case) -> None:
     parts = [cash_flows(params, [flow]) for flow in flows]
     for account, amount in ledger.items():
         same(amount, sum(part.get(account, 0.0) for part in parts))
+
+
+@both_backends
+@law()
+@given(case=st.integers(0, 10**6).map(lambda seed: draw_case(seed, textbook=False, parcels=True)))
+def test_key_figures_and_surpluses_are_what_the_books_say(backend: str, case: Case) -> None:
+    """Surplus of the retailer and the sellers is their balance; trucks are never overfull."""
+    params = case.params()
+    flows = [period.flows for period in run(case, backend)]
+    tape: Any = ExogenousAsTape(case)
+    view = View(run(case, backend)[-1].after, tape, len(flows), None, {})
+    ledger = cash_flows(params, flows)
+    figures = summarise(params, view, Stretch(flows, ledger), ledger)
+    balances = party_balances(ledger)
+    same(figures["surplus_retailer"], balances["retailer"])
+    paid = ledger["sales"] + ledger.get("seller_sales", 0.0)
+    same(figures["surplus_customers"], CONSUMER_SURPLUS * paid)
+    assert ("surplus_sellers" in figures) == params.has_third_party
+    if params.has_third_party:
+        same(figures["surplus_sellers"], balances["sellers"])
+    if "utilisation_trucks" in figures:
+        at_most(figures["utilisation_trucks"], 1.0)
+    assert all(np.isfinite(values).all() for values in figures.values())
+
+
+class ExogenousAsTape:
+    """The limits of a case, period by period."""
+
+    def __init__(self, case: Case) -> None:
+        """Remembers the case."""
+        self._exogenous = case.exogenous
+
+    def limit(self, field: str, period: int) -> Any:
+        """A limit in a period."""
+        return getattr(self._exogenous[period].revealed, field)
+
+
+def test_a_promise_that_changes_is_paid_for_as_it_was() -> None:
+    """Ranks of a slower promise are other lanes: each period's tariff is that of its own."""
+    tiers = set()
+    for seed in range(40):
+        case = draw_case(seed, tiers=True, textbook=False)
+        flipped = [x._replace(min_offered_tier=k % 2) for k, x in enumerate(case.exogenous)]
+        case = dataclasses.replace(case, exogenous=tuple(flipped))
+        params = case.params()
+        flows = [period.flows for period in run(case)]
+        tiers |= {flow.min_offered_tier for flow in flows}
+        together = cash_flows(params, flows)
+        parts = [cash_flows(params, [flow]) for flow in flows]
+        for account, amount in together.items():
+            same(amount, sum(part.get(account, 0.0) for part in parts))
+    assert tiers == {0, 1}
+
+
+@both_backends
+@law()
+@given(case=cases)
+def test_what_suppliers_bring_is_told_apart_from_transfers(backend: str, case: Case) -> None:
+    """A node that transfers reach too receives more than its suppliers send."""
+    fed = set(case.network.transfers.head.tolist()) & set(case.network.inbound.head.tolist())
+    for period in run(case, backend):
+        brought = period.flows.supplied
+        if brought is None:
+            assert not fed or not period.flows.end.inbound
+            continue
+        before = sum(slot.sum(axis=1) for slot in period.flows.end.inbound)
+        after = sum((slot.sum(axis=1) for slot in period.after.inbound), start=0.0)
+        same(brought, before - after)
 
 
 @both_backends

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from laws import law, same
@@ -11,15 +12,17 @@ from random_networks import BATCH, Case, change, draw_case, freeze, leaves, run
 
 from stockyard.envs.network.accounting import cash_flows, stock_value
 from stockyard.envs.network.dynamics import step
+from stockyard.envs.network.params import array_maker
 from stockyard.envs.network.state import Decisions, State
 
+both_backends = pytest.mark.parametrize("backend", ["numpy", "torch"])
 seeds = st.integers(0, 10**6)
 fluid_cases = seeds.map(lambda seed: draw_case(seed, whole_units=False))
 
 
-def money(case: Case) -> dict[str, Any]:
+def money(case: Case, backend: str = "numpy") -> dict[str, Any]:
     """The ledger of a run of the case."""
-    return cash_flows(case.params(), [period.flows for period in run(case)])
+    return cash_flows(case.params(), [period.flows for period in run(case, backend)])
 
 
 def same_money(left: dict[str, Any], right: dict[str, Any], factor: float = 1.0) -> None:
@@ -80,26 +83,28 @@ def with_regions(case: Case, order: Any) -> Case:
     return dataclasses.replace(case, network=network, state=state, exogenous=exogenous)
 
 
+@both_backends
 @law()
 @given(case=fluid_cases)
-def test_the_order_of_products_does_not_matter(case: Case) -> None:
+def test_the_order_of_products_does_not_matter(backend: str, case: Case) -> None:
     """L9: rationing is in proportion; a loop over products would favour the first (trap E11)."""
     order = np.random.default_rng(case.seed).permutation(case.network.num_products)
     other = with_products(case, order)
-    same_money(money(case), money(other))
-    for mine, theirs in zip(run(case), run(other), strict=True):
+    same_money(money(case, backend), money(other, backend))
+    for mine, theirs in zip(run(case, backend), run(other, backend), strict=True):
         same(mine.after.on_hand[..., order], theirs.after.on_hand)
         same(mine.flows.sold[..., order], theirs.flows.sold)
 
 
+@both_backends
 @law()
 @given(case=fluid_cases)
-def test_the_order_of_regions_does_not_matter(case: Case) -> None:
+def test_the_order_of_regions_does_not_matter(backend: str, case: Case) -> None:
     """L9: regions that ask one node share its stock and its room in proportion."""
     order = np.random.default_rng(case.seed).permutation(case.network.num_regions)
     other = with_regions(case, order)
-    same_money(money(case), money(other))
-    for mine, theirs in zip(run(case), run(other), strict=True):
+    same_money(money(case, backend), money(other, backend))
+    for mine, theirs in zip(run(case, backend), run(other, backend), strict=True):
         same(mine.after.on_hand, theirs.after.on_hand)
         for a, b in zip(mine.flows.served, theirs.flows.served, strict=True):
             same(a[:, order], b)
@@ -181,18 +186,20 @@ def test_the_step_writes_into_nothing(case: Case) -> None:
         np.testing.assert_array_equal(a, b, err_msg=path)
 
 
+@both_backends
 @law()
 @given(case=seeds.map(lambda seed: draw_case(seed, parcels=False)))
-def test_doing_nothing_without_demand_earns_nothing(case: Case) -> None:
+def test_doing_nothing_without_demand_earns_nothing(backend: str, case: Case) -> None:
     """L8: with zero demand, action and forecast only holding, rent and capital are left to pay."""
-    params, state = case.params(), case.state
+    params, make = case.params(backend), array_maker(backend, "float64")
+    state = change(case.state, make)
     if state.backlog is not None:
         state = state._replace(backlog=state.backlog * 0.0)
-    cover = np.zeros((BATCH, case.network.num_products))
+    cover = make(np.zeros((BATCH, case.network.num_products)))
     for exogenous in case.exogenous:
-        quiet = exogenous._replace(demand=exogenous.demand * 0.0)
+        quiet = change(exogenous._replace(demand=exogenous.demand * 0.0), make)
         after, flows = step(params, state, Decisions(), quiet)
-        reward = sum(cash_flows(params, [flows]).values(), start=np.zeros(BATCH))
+        reward = sum(cash_flows(params, [flows]).values(), start=cover[:, 0] * 0.0)
         if params.economics.valuation != "none":
             reward = reward + stock_value(params, after, cover) - stock_value(params, state, cover)
         assert (reward <= 1e-9).all()

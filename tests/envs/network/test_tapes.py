@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from laws import law
 
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import QUANTILES, MartingaleForecaster
@@ -104,6 +107,49 @@ def test_a_new_product_leaves_the_others_alone(whole_units: bool) -> None:
     same_tape(few, {k: v[..., :2] for k, v in many.items()})
 
 
+@law(15)
+@given(data=st.data())
+def test_a_tape_is_its_own_whatever_stands_beside_it(data: st.DataObject) -> None:
+    """L11 on random networks: batch, place in it, later products and lanes anywhere."""
+    seeds = data.draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
+    place = data.draw(st.integers(0, len(seeds) - 1))
+    products, regions = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    whole, h = data.draw(st.booleans()), data.draw(st.sampled_from([1, 2]))
+    heads = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=3))
+    more = data.draw(st.lists(st.integers(0, 1), max_size=2))
+    more_products = products + data.draw(st.integers(0, 2))
+    names = tuple(f"s{k}" for k in range(len(heads)))
+    new = tuple(f"n{k}" for k in range(len(more)))
+    same_for_both: dict[str, Any] = {
+        "num_regions": regions,
+        "whole_units": whole,
+        "periods_per_day": h,
+    }
+    alone = arrays(
+        draw(
+            (seeds[place],),
+            num_products=products,
+            lanes=tuple(heads),
+            names=names,
+            **same_for_both,
+        )
+    )
+    beside = arrays(
+        draw(
+            tuple(seeds),
+            num_products=more_products,
+            lanes=(*more, *heads),
+            names=(*new, *names),
+            **same_for_both,
+        )
+    )
+    for name, values in beside.items():
+        mine = values[:, place : place + 1, ..., :products]
+        if name in ("quoted", "lead", "fraction"):
+            mine = mine[..., len(more) :, :]
+        np.testing.assert_array_equal(alone[name], mine, err_msg=name)
+
+
 def test_a_new_region_leaves_the_others_alone() -> None:
     """L11: as for products."""
     few, many = arrays(draw(num_regions=2)), arrays(draw(num_regions=3))
@@ -164,14 +210,6 @@ def test_a_digest_sees_every_change() -> None:
         values = np.array(getattr(tape, name))
         values[-1, 0, 0] += 1.0
         assert dataclasses.replace(tape, **{name: values}).digests() != tape.digests(), name
-
-
-def test_replaced_rows_are_the_others() -> None:
-    """Replicas can be swapped between batches of tapes."""
-    one, two = draw((4, 5)), draw((8,))
-    mixed = arrays(one.replace_rows(np.array([False, True]), two))
-    same_tape({k: v[:, :1] for k, v in mixed.items()}, arrays(draw((4,))))
-    same_tape({k: v[:, 1:] for k, v in mixed.items()}, arrays(draw((8,))))
 
 
 def test_arrivals_are_what_the_process_says() -> None:
