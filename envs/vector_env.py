@@ -391,8 +391,10 @@ def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float6
     outside = to_numpy(decoded.outside)
     if decoded.requested is None or ordered is None:
         return outside
-    asked = to_numpy(decoded.requested)
-    cut, total = all_sum(np.abs(asked - to_numpy(ordered))), all_sum(np.abs(asked))
+    asked, got = to_numpy(decoded.requested), to_numpy(ordered)
+    if not np.count_nonzero(asked != got):  # nothing was cut, as in most steps
+        return outside
+    cut, total = all_sum(np.abs(asked - got)), all_sum(np.abs(asked))
     share: npt.NDArray[np.float64] = np.minimum(cut / np.maximum(total, 1e-9), 1.0)
     clipped: npt.NDArray[np.float64] = np.maximum(outside, share)
     return clipped

@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from stockyard.envs.network.arrays import (
@@ -188,6 +189,11 @@ class Replenishment:
         if arrivals is not None:
             longest = arrivals.longest_days * self.world.network.periods_per_day
         return max(int(np.ceil(longest / self.world.periods_per_step)) - 1, 0)
+
+    @functools.cached_property
+    def _largest_order(self) -> npt.NDArray[np.float64]:
+        """(P,) units, rounded as the action space holds them."""
+        return self.world.max_order.astype(np.float32).astype(np.float64)
 
     def action_space(self, mode: str) -> spaces.Box:
         """`quantity`: units to order; other modes: [-1, 1] per product."""
@@ -479,7 +485,7 @@ class Replenishment:
         """Turns an action (B, P) or (B, P, E_in) into orders (B, E_in, P)."""
         xp = namespace(view.state.on_hand)
         if mode == "quantity":
-            high = as_like(self.world.max_order.astype(np.float32), action)  # as the space says
+            high = as_like(self._largest_order, action)
             if action.ndim == 3:
                 high = high[:, None]
             units = xp.minimum(at_least(action, 0.0), high)

@@ -177,6 +177,7 @@ def test_columns_of_different_length_are_refused() -> None:
 def test_a_data_frame_reads_like_a_file(tmp_path: Path) -> None:
     """Most owners of such tables have them in pandas; missing cells are empty cells."""
     import pandas
+
     path = write(tmp_path, GOOD)
     frame = pandas.read_csv(path)
     frame["date"] = pandas.to_datetime(frame["date"], format="ISO8601")
@@ -196,6 +197,7 @@ def test_a_parquet_file_reads_like_a_csv_file(tmp_path: Path) -> None:
     """The same rows must give the same panel."""
     import pyarrow
     from pyarrow import parquet
+
     table = pyarrow.table(
         {
             "date": [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)],
