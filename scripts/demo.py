@@ -139,7 +139,7 @@ def _draw(folder: Path, run_folder: Path, policy: Any, against: dict[str, float]
         right.axhline(value, linestyle="--", linewidth=1.0, color=f"C{k + 1}", label=name)
     right.set(xlabel="thousand training steps", ylabel="USD per day on validation tapes")
     right.set_title("learning curve")
-    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.9))
+    right.legend(fontsize=8, frameon=False, loc="center right")
     path = folder / "demo.png"
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
