@@ -24,7 +24,8 @@ def draw_network(network: Network, axes: Any) -> None:
     for chosen, marker, label in ((feeds & ~serves, "s", "cross-dock"), (serves, "o", "centre")):
         axes.scatter(x[chosen], y[chosen], marker=marker, s=36, zorder=2, label=label)
     if network.num_nodes <= 8:
-        for k, name in enumerate(network.nodes):
+        places = {(x[k], y[k]): k for k in range(network.num_nodes)}  # one name where two coincide
+        for k, name in ((k, network.nodes[k]) for k in places.values()):
             axes.annotate(
                 name.split(" ", 1)[-1],
                 (x[k], y[k]),
@@ -33,7 +34,7 @@ def draw_network(network: Network, axes: Any) -> None:
                 fontsize=7,
                 color=INK,
             )
-    axes.margins(0.2)
+    axes.margins(0.3)
     axes.set(xlabel="longitude", ylabel="latitude", title="network")
     axes.legend(fontsize=7, frameon=False)
 
