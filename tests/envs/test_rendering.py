@@ -3,6 +3,8 @@
 import gymnasium as gym
 import numpy as np
 
+import stockyard.envs  # noqa: F401  (registers the ids)
+
 
 def test_render_returns_a_picture_of_the_episode():
     """An rgb_array (H, W, 3) that is not blank."""
