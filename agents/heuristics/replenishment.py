@@ -181,9 +181,10 @@ def newsvendor(env: Any, fractile: float | None = None) -> OrderUpTo:
 
     In textbook problems the critical fractile of penalty and holding cost (Arrow, Harris &
     Marschak, Econometrica 19, 1951; Zipkin, Foundations of Inventory Management, 2000, section
-    6.2). In retail worlds P90, the target of industrial practice (Maggiar et al. 2025 and the
-    quantile forecasters before them): the fractile of margin against capital and rent is above .98
-    there, and fills docks that the rule does not know are shared.
+    6.2). In retail worlds P90, one of the two quantiles that multi-horizon quantile forecasters
+    serve for buying (Eisenach, Patel & Madeka, MQTransformer, 2020, arXiv 2009.14799): the fractile
+    of margin against capital and rent is above .97 there, and fills docks that the rule does not
+    know are shared.
 
     Args:
         env: a built replenishment environment.
