@@ -162,11 +162,9 @@ def _rented(flows: Flows) -> Array:
 
 
 def _textbook(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
-    economics = params.economics
     holding: Array | None = None
     if params.pays_holding:
-        on_hand = _over([f.end.on_hand for f in flows])
-        holding = weighted_sum(product_sum(on_hand), params.a.holding)
+        holding = _priced(_over([f.end.on_hand for f in flows]), params.a.holding)
     if params.pays_transit_holding:
         under_way = _over([part for f in flows for part in (*f.end.transfers, f.end.staged)])
         if under_way is not None:
@@ -174,9 +172,16 @@ def _textbook(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
             holding = cost if holding is None else holding + cost
     if holding is not None:
         ledger["holding"] = -holding
-    if economics.shortage_per_unit:
+    if params.pays_shortage:
         short = _over([f.lost if f.end.backlog is None else f.end.backlog for f in flows])
-        ledger["shortage"] = -all_sum(short) * economics.shortage_per_unit
+        ledger["shortage"] = -_priced(short, params.a.shortage)
+
+
+def _priced(units: Array, rate: Array) -> Array:
+    """Units (B, E, P) times a rate (E,) or (E, P), summed, (B,)."""
+    if rate.ndim == 1:
+        return weighted_sum(product_sum(units), rate)
+    return all_sum(units * rate)
 
 
 def stock_value(params: Params, state: State, cover: Array) -> Array:

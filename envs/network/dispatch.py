@@ -154,13 +154,10 @@ def join_parcels(
     if exogenous.background_parcels is not None:
         units = units + exogenous.background_parcels
         volume = volume + exogenous.background_volume
-    mix = params.a.slack_mix  # slack 0..K, and an optional last entry: no deadline
-    bins = state.parcels.shape[2]
-    missing = bins - 1 - mix.shape[0]
+    mix = params.a.slack_mix
     zeros = xp.zeros_like(state.parcels[:, :, :1])
-    tail = [zeros] * missing
-    join = concat([zeros, units[:, :, None] * mix, *tail], axis=2)
-    join_volume = concat([zeros, volume[:, :, None] * mix, *tail], axis=2)
+    join = concat([zeros, units[:, :, None] * mix], axis=2)
+    join_volume = concat([zeros, volume[:, :, None] * mix], axis=2)
     return (
         state._replace(
             parcels=state.parcels + join, parcel_volume=state.parcel_volume + join_volume

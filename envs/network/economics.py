@@ -79,9 +79,9 @@ class Economics:
     waiting_per_parcel: float = 0.0  # per period, on parcels that stay after dispatch
     # textbook
     fixed_order_cost: float = 0.0  # per product and lane with an order
-    holding_per_unit: Values = 0.0  # (N,) per period, on stock at the end of the period
+    holding_per_unit: Values = 0.0  # (N,) or (N, P) per period, on stock at the end of the period
     transit_holding_per_unit: Values = 0.0  # (E_tr,) per period, on units under way
-    shortage_per_unit: float = 0.0  # per unit lost, or per period and unit of backlog
+    shortage_per_unit: Values = 0.0  # (R,) or (R, P) per unit lost, or per period and unit owed
 
     def __post_init__(self) -> None:
         """Checks the names of modes and the signs of all numbers."""

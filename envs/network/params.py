@@ -40,6 +40,17 @@ def _tensor(values: Any, dtype: str, device: str) -> Array:
     return torch.tensor(np.array(values, dtype=dtype), dtype=getattr(torch, dtype), device=device)
 
 
+def _by_entity(values: Any, entities: int, network: Network) -> Any:
+    """A rate per entity (E,), or (E, P) where it is given by product.
+
+    Raises:
+        ValueError: if it fits neither shape.
+    """
+    rates = np.asarray(values, dtype=np.float64)
+    shape = (entities,) if rates.ndim < 2 else (entities, network.num_products)
+    return np.broadcast_to(rates, shape)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Params:
     """Everything about a network that no period changes.
@@ -98,13 +109,14 @@ class Params:
             "order_cost_sellers": network.inbound.unit_cost * third_party,
             "carries": network.carries,
             "transfer_cost": network.transfers.cost_per_unit,
-            "holding": np.broadcast_to(economics.holding_per_unit, (network.num_nodes,)),
+            "holding": _by_entity(economics.holding_per_unit, network.num_nodes, network),
+            "shortage": _by_entity(economics.shortage_per_unit, network.num_regions, network),
             "transit_holding": np.broadcast_to(
                 economics.transit_holding_per_unit, (len(network.transfers.tail),)
             ),
             "parcel_volume": network.parcel_volume_factor * products.volume
             + network.parcel_volume_fixed,
-            "slack_mix": network.slack_mix,
+            "slack_mix": (*network.slack_mix, network.undated_share) if network.has_parcels else (),
             "has_trucks": np.isfinite(truck_volume),
             "truck_volume": np.where(np.isfinite(truck_volume), truck_volume, 0.0),
             "truck_cost": np.broadcast_to(
@@ -123,6 +135,7 @@ class Params:
             "pays_purchases": network.inbound.unit_cost.any(),
             "pays_transfers": network.transfers.cost_per_unit.any(),
             "pays_holding": np.any(economics.holding_per_unit),
+            "pays_shortage": np.any(economics.shortage_per_unit),
             "pays_transit_holding": np.any(economics.transit_holding_per_unit)
             and len(network.transfers.tail),
         }
@@ -261,10 +274,11 @@ class Arrays:
     order_cost_sellers: Array  # (E_in, P) USD, zero for the retailer's products
     carries: Array  # (E_in, P) 1 where the lane carries the product
     transfer_cost: Array  # (E_tr,) USD per unit
-    holding: Array  # (N,) USD per unit and period
+    holding: Array  # (N,) USD per unit and period; (N, P) where products differ
+    shortage: Array  # (R,) USD per unit short; (R, P) where products differ
     transit_holding: Array  # (E_tr,) USD per unit and period
     parcel_volume: Array  # (P,) ft3
-    slack_mix: Array  # (K+1,) or (K+2,): the last entry beyond K has no deadline
+    slack_mix: Array  # (K+2,) share of parcels by slack 0..K, and without a deadline
     has_trucks: Array  # (E_tr + E_out,) 1 where the lane needs trucks
     truck_volume: Array  # (E_tr + E_out,) ft3 a truck holds; 0 where the lane needs none
     truck_cost: Array  # (E_tr + E_out,) USD

@@ -42,14 +42,19 @@ class DemandProcess(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class IidDemand:
-    """Independent demand, one distribution per region (each product alike)."""
+    """Independent demand, one distribution per region, or one per region and product."""
 
-    by_region: Sequence[Distribution]
+    by_region: Sequence[Distribution | Sequence[Distribution]]
 
     @property
     def is_integer(self) -> bool:
         """Whether all demand is whole."""
-        return all(distribution.is_integer for distribution in self.by_region)
+        return all(d.is_integer for entry in self.by_region for d in _laws(entry))
+
+    def law(self, region: int, product: int) -> Distribution:
+        """The distribution of a product's demand in a region."""
+        laws = _laws(self.by_region[region])
+        return laws[product % len(laws)]
 
     def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
         """Draws one replica's demand; streams are keyed by region and product."""
@@ -57,13 +62,19 @@ class IidDemand:
         for r, region in enumerate(network.regions):
             for p, product in enumerate(network.products.names):
                 generator = streams.generator("demand", region, product)
-                demand[:, r, p] = self.by_region[r].sample(generator, periods)
+                demand[:, r, p] = self.law(r, p).sample(generator, periods)
         return DemandPath(demand, {})
 
     def mean_rate(self, network: Network) -> Floats:
         """Mean demand, (R, P) units per period."""
-        means = np.array([distribution.mean for distribution in self.by_region])
-        return np.repeat(means[:, None], network.num_products, axis=1)
+        products = range(network.num_products)
+        return np.array(
+            [[self.law(r, p).mean for p in products] for r in range(network.num_regions)]
+        )
+
+
+def _laws(entry: Distribution | Sequence[Distribution]) -> Sequence[Distribution]:
+    return entry if isinstance(entry, Sequence) else (entry,)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

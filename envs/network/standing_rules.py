@@ -39,6 +39,19 @@ class Idle:
         return
 
 
+@dataclasses.dataclass(frozen=True)
+class FixedLimit:
+    """Limits what every owner may have on hand plus inbound at each node, always alike."""
+
+    volume: Any  # scalar or (N,) ft3
+
+    def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
+        """Returns limits (1, O, N) ft3."""
+        network = params.network
+        shape = (1, network.products.num_owners, network.num_nodes)
+        return as_like(np.broadcast_to(np.asarray(self.volume, dtype=np.float64), shape), state.on_hand)
+
+
 class OrderUpTo(Protocol):
     """A replenishment rule that orders up to a level; `action="residual"` needs one."""
 

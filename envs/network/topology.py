@@ -166,6 +166,7 @@ class Network:
     acceptance_by_tier: Sequence[float] = (1.0,)  # share of customers content with tier k
     substitution: float = 0.0  # share of unmet demand that tries another product of the group
     slack_mix: Sequence[float] = ()  # share of parcels by slack 0..K when they join; () no trucks
+    undated_share: float = 0.0  # share of parcels without a deadline; with `slack_mix` sums to 1
     parcel_volume_factor: float = 1.5  # parcel ft3 = factor * unit volume + fixed (MODEL 2.6)
     parcel_volume_fixed: float = 0.35  # ft3
     node_latitude: Sequence[float] = ()  # degrees; for maps only
@@ -197,7 +198,9 @@ class Network:
         if len(self.slack_mix):
             mix = np.asarray(self.slack_mix, dtype=np.float64)
             _check(bool((mix >= 0).all()), "slack_mix", "must be >= 0")
-            _check(abs(float(mix.sum()) - 1.0) < 1e-9, "slack_mix", "must sum to 1")
+            _check(0.0 <= self.undated_share <= 1.0, "undated_share", "must lie in [0, 1]")
+            total = float(mix.sum()) + self.undated_share
+            _check(abs(total - 1.0) < 1e-9, "slack_mix", "must sum to 1 with undated_share")
         else:
             limited = np.isfinite(self.outbound.truck_volume).any()
             _check(not limited, "slack_mix", "is needed where outbound lanes run trucks")

@@ -123,8 +123,9 @@ def simulate(
 ) -> tuple[State, Stretch]:
     """Runs `periods` periods; slots that `decisions` leaves open follow the standing rules.
 
-    Orders are placed, and transfers that the agent decides leave, in the first period only; limits,
-    trucks and all other standing rules hold in every period.
+    Orders are placed at review epochs, every `TapeSource.epoch_periods` periods; transfers that the
+    agent decides leave in the first period only; limits, trucks and all other standing rules hold
+    in every period.
 
     Args:
         world: the rules.
@@ -147,8 +148,8 @@ def simulate(
         known = exogenous.revealed
         orders, limits = decisions.orders, decisions.limits
         transfers, trucks = decisions.transfers, decisions.trucks
-        if k > 0:
-            orders = None
+        if (period + k) % world.source.epoch_periods:
+            orders = None  # no review in this period
         elif orders is None and "replenish" in rules:
             orders = rules["replenish"](params, as_booked(state, unreported), known)
         if limits is None and "restock" in rules:

@@ -224,7 +224,9 @@ def test_spillover_step_as_on_paper() -> None:
     assert not flows.lost.any()
 
 
-def truck_lane(mix: tuple[float, ...], truck: float, **costs: Any) -> Params:
+def truck_lane(
+    mix: tuple[float, ...], truck: float, undated: float = 0.0, **costs: Any
+) -> Params:
     """One lane with trucks, whose parcels come from the background."""
     network = Network(
         nodes=("terminal",),
@@ -233,6 +235,7 @@ def truck_lane(mix: tuple[float, ...], truck: float, **costs: Any) -> Params:
         inbound=InboundLanes(head=[0]),
         outbound=OutboundLanes(node=[0], region=[0], truck_volume=truck),
         slack_mix=mix,
+        undated_share=undated,
     )
     return Params(network, Economics.textbook(**costs))
 
@@ -252,7 +255,7 @@ def arrivals(parcels: float) -> Exogenous:
 
 def test_batch_dispatch_decides_after_arrivals() -> None:
     """C = 15, c = 20, h = 1: 14 wait, 4 come, a vehicle goes: 20 + 3, and 3 are left."""
-    params = truck_lane((0.0, 1.0), 15.0, cost_per_truck=20.0, waiting_per_parcel=1.0)
+    params = truck_lane((0.0,), 15.0, 1.0, cost_per_truck=20.0, waiting_per_parcel=1.0)
     idle, going = (Decisions(trucks=np.array([[n]])) for n in (0.0, 1.0))
     state, flows = step(params, parcels_in(0, 0, 14), idle, arrivals(4))
     assert cost_of(params, flows) == 14.0
