@@ -2,10 +2,11 @@
 
 from gymnasium.envs.registration import register
 
-register(
-    id="stockyard/Replenishment-v0",
-    entry_point="stockyard.envs.env:NetworkEnv",
-    vector_entry_point="stockyard.envs.vector_env:NetworkVectorEnv",
-    kwargs={"task": "replenishment"},
-    disable_env_checker=True,  # the test suite runs it; in use it would halve the speed
-)
+for _name, _task in (("Replenishment", "replenishment"), ("Network", "network")):
+    register(
+        id=f"stockyard/{_name}-v0",
+        entry_point="stockyard.envs.env:NetworkEnv",
+        vector_entry_point="stockyard.envs.vector_env:NetworkVectorEnv",
+        kwargs={"task": _task},
+        disable_env_checker=True,  # the test suite runs it; in use it would halve the speed
+    )

@@ -15,12 +15,12 @@ from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.params import Backend, array_maker
 from stockyard.envs.network.standing_rules import Rule
-from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.state import Decisions, Flows
 from stockyard.envs.network.streams import Streams, check_split
 from stockyard.envs.network.tapes import Tape
 from stockyard.envs.network.world import Stretch, World, outlook_at, simulate, value_of
 from stockyard.envs.scenarios import Scenario, build_world
-from stockyard.envs.tasks.task import View, check_mode, check_task, make_task
+from stockyard.envs.tasks.task import Decoded, View, check_mode, check_task, make_task
 
 AUTORESET = {mode.name.lower(): mode for mode in AutoresetMode}
 
@@ -29,11 +29,13 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     """A batch of independent replicas that share a world, a task and a clock.
 
     What an agent sees, does and earns stands in the docstring of the id's task:
-    `stockyard.envs.tasks.replenishment.Replenishment` for `stockyard/Replenishment-v0`.
+    `stockyard.envs.tasks.replenishment.Replenishment` for `stockyard/Replenishment-v0`,
+    `stockyard.envs.tasks.joint.Joint` for `stockyard/Network-v0`.
 
     Args:
         task: name of the task; the id sets it.
         num_envs: replicas, B.
+        slots: the decisions that the agent takes, for `stockyard/Network-v0`; None: all.
         scenario: name of a scenario, or a `Scenario` object (textbook problems are such objects).
         size: "small", "medium" or "large".
         horizon: length of an episode in periods of the network, a multiple of `periods_per_step`;
@@ -63,6 +65,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         task: str = "replenishment",
         num_envs: int = 1,
         *,
+        slots: Sequence[str] | None = None,
         scenario: str | Scenario = "steady",
         size: str = "small",
         horizon: int | None = None,
@@ -95,6 +98,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self.render_mode = render_mode
         self.specification: dict[str, Any] = {
             "id": f"stockyard/{task.title().replace('_', '')}-v0",
+            **({} if slots is None else {"slots": slots}),
             "scenario": scenario,
             "size": size,
             "horizon": horizon,
@@ -107,7 +111,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         }
         self.horizon = _checked_horizon(horizon, self.world)
         self.params = self.world.params(backend, dtype)
-        self.task = make_task(task, self.world)
+        self.task = make_task(task, self.world, slots)
         self.action_mode = check_mode(action, self.task.action_modes)
         self.metadata = {**self.metadata, "autoreset_mode": AUTORESET[autoreset_mode]}
         self._autoreset = AUTORESET[autoreset_mode]
@@ -285,7 +289,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             "metrics": LazyFigures(
                 lambda: summarise(params, after, stretch, ledger, self.world.shows_history)
             ),
-            "clip_fraction": _clip_fraction(decoded, stretch.flows[0].ordered),
+            "clip_fraction": _clip_fraction(decoded, stretch.flows[0]),
         }
         if self.render_mode is not None:
             self._note_frame(after, stretch)
@@ -386,15 +390,14 @@ def _shown(values: Array) -> npt.NDArray[np.float32]:
     return copy.reshape(len(copy), -1)
 
 
-def _clip_fraction(decoded: Any, ordered: Array | None) -> npt.NDArray[np.float64]:
+def _clip_fraction(decoded: Decoded, flows: Flows) -> npt.NDArray[np.float64]:
     """How much of the action was projected away, (B,): entries outside, or units cut."""
-    outside = to_numpy(decoded.outside)
-    if decoded.requested is None or ordered is None:
-        return outside
-    asked, got = to_numpy(decoded.requested), to_numpy(ordered)
-    if not np.count_nonzero(asked != got):  # nothing was cut, as in most steps
-        return outside
-    cut, total = all_sum(np.abs(asked - got)), all_sum(np.abs(asked))
-    share: npt.NDArray[np.float64] = np.minimum(cut / np.maximum(total, 1e-9), 1.0)
-    clipped: npt.NDArray[np.float64] = np.maximum(outside, share)
+    clipped: npt.NDArray[np.float64] = to_numpy(decoded.outside)
+    for field, wanted in decoded.requested.items():
+        asked, moved = to_numpy(wanted), getattr(flows, field)
+        got = np.zeros_like(asked) if moved is None else to_numpy(moved)
+        if not np.count_nonzero(asked != got):  # nothing was cut, as in most steps
+            continue
+        cut, total = all_sum(np.abs(asked - got)), all_sum(np.abs(asked))
+        clipped = np.maximum(clipped, np.minimum(cut / np.maximum(total, 1e-9), 1.0))
     return clipped

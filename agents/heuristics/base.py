@@ -79,9 +79,13 @@ class Facts:
             ValueError: if demand is not independent over periods, in one region.
         """
         process = self.world.source.demand
-        if not isinstance(process, IidDemand) or len(process.by_region) != 1:
-            raise ValueError("this rule needs independent demand in one region, or a forecast")
-        return process.by_region[0]
+        network = self.world.network
+        is_one = network.num_regions == network.num_products == 1
+        if not isinstance(process, IidDemand) or not is_one:
+            raise ValueError(
+                "this rule needs independent demand for one product in one region, or a forecast"
+            )
+        return process.law(0, 0)
 
 
 class Heuristic(abc.ABC):

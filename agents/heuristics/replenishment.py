@@ -361,7 +361,8 @@ def _fractile(facts: Facts) -> float:
     if facts.has_forecast:
         return PRACTICE
     economics = facts.world.economics
-    holding, penalty = float(np.mean(economics.holding_per_unit)), economics.shortage_per_unit
+    holding = float(np.mean(economics.holding_per_unit))
+    penalty = float(np.mean(economics.shortage_per_unit))
     for name, cost, fractile in (("holding_cost", holding, 1), ("penalty_cost", penalty, 0)):
         if not cost > 0:
             raise ValueError(

@@ -162,6 +162,7 @@ class Params:
     pays_purchases: bool = dataclasses.field(init=False)
     pays_transfers: bool = dataclasses.field(init=False)
     pays_holding: bool = dataclasses.field(init=False)
+    pays_shortage: bool = dataclasses.field(init=False)
     pays_transit_holding: bool = dataclasses.field(init=False)
     substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
     plans: "Plans" = dataclasses.field(init=False, repr=False)

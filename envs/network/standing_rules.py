@@ -49,7 +49,9 @@ class FixedLimit:
         """Returns limits (1, O, N) ft3."""
         network = params.network
         shape = (1, network.products.num_owners, network.num_nodes)
-        return as_like(np.broadcast_to(np.asarray(self.volume, dtype=np.float64), shape), state.on_hand)
+        return as_like(
+            np.broadcast_to(np.asarray(self.volume, dtype=np.float64), shape), state.on_hand
+        )
 
 
 class OrderUpTo(Protocol):
@@ -99,6 +101,25 @@ class BaseStock:
         """Returns orders (B, E_in, P)."""
         need = self.level(params, state, revealed) - inventory_position(state)
         return on_first_lane(params, at_least(need, 0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeBaseStock:
+    """Transfers bring every node up to a fixed level of its own stock and what is under way."""
+
+    order_up_to: Any  # (N,) units; what stands for a node that no lane reaches is not used
+
+    def __call__(self, params: Params, state: State, revealed: Revealed) -> Array:
+        """Returns transfers (B, E_tr, P); lanes into one node share its need equally."""
+        heads = params.network.transfers.head
+        sharing = np.bincount(heads, minlength=params.network.num_nodes)[heads]
+        position = position_at_nodes(params, state)
+        if state.backlog is not None:
+            nearest = SumPlan.of(params.network.ranks()[0].node, params.network.num_nodes)
+            position = position - gather_sum(state.backlog, nearest)
+        level = as_like(np.asarray(self.order_up_to, dtype=np.float64)[heads, None], state.on_hand)
+        need = at_least(level - take(position, params.plans.transfer_head), 0.0)
+        return need / as_like(sharing[:, None], state.on_hand)
 
 
 def inventory_position(state: State) -> Array:

@@ -71,6 +71,9 @@ def build_world(
         raise ValueError("demand: cannot be given beside a scenario object, which has its own")
     else:
         world = scenario.build(size, task)
+    if task == "network" and world.periods_per_step > 1:  # placing and loading decide every period
+        scale = world.reward_scale / world.periods_per_step
+        world = dataclasses.replace(world, periods_per_step=1, reward_scale=scale)
     if rules is not None and not isinstance(rules, Mapping):
         raise ValueError(f"rules: must map slots to rules, got {rules!r}")
     if integer is not None and not isinstance(integer, bool):

@@ -11,7 +11,6 @@ from gymnasium import spaces
 
 from stockyard.envs.network.arrays import (
     Array,
-    all_sum,
     as_like,
     at_least,
     at_most,
@@ -25,7 +24,7 @@ from stockyard.envs.network.standing_rules import inventory_position, on_first_l
 from stockyard.envs.network.state import Decisions, State
 from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.buyer_books import HISTORY, BuyerBooks, Memory
-from stockyard.envs.tasks.task import Decoded, View
+from stockyard.envs.tasks.task import Decoded, View, share_where
 
 MAX_COVER_DAYS = 90.0
 """Order-up-to cover that the action +1 of mode `cover` stands for."""
@@ -374,18 +373,14 @@ class Replenishment:
             if action.ndim == 3:
                 high = high[:, None]
             units = xp.minimum(at_least(action, 0.0), high)
-            outside = _share(units != action, action)
+            outside = share_where(units != action, action)
             if action.ndim == 3:
-                return Decoded(
-                    Decisions(orders=units.swapaxes(1, 2)), action.swapaxes(1, 2), outside
-                )
-            return Decoded(
-                Decisions(orders=on_first_lane(params, units)),
-                on_first_lane(params, action),
-                outside,
-            )
+                orders, asked = units.swapaxes(1, 2), action.swapaxes(1, 2)
+            else:
+                orders, asked = on_first_lane(params, units), on_first_lane(params, action)
+            return Decoded(Decisions(orders=orders), {"ordered": asked}, outside)
         given, action = action, at_most(at_least(action, -1.0), 1.0)
-        outside = _share(given != action, action)
+        outside = share_where(given != action, action)
         state = as_booked(view.state, self.unreported(view.memory))
         if mode == "cover":
             target = self._cover_units(view, (action + 1.0) * (MAX_COVER_DAYS / 2.0))
@@ -395,7 +390,7 @@ class Replenishment:
             target = rule.level(params, state, known) * 2.0**action
         need = target - inventory_position(state)
         orders = on_first_lane(params, at_least(need, 0.0))
-        return Decoded(Decisions(orders=orders), orders, outside)
+        return Decoded(Decisions(orders=orders), {"ordered": orders}, outside)
 
     def _cover_units(self, view: View, days: Array) -> Array:
         """Expected demand over `days` (B, P) from now: linear between the forecast's horizons."""
@@ -406,9 +401,3 @@ class Replenishment:
             total = total + part * (mean - before)
             before, start = mean, float(end)
         return total
-
-
-def _share(condition: Array, like: Array) -> Array:
-    """Share of entries per replica for which the condition holds, (B,)."""
-    ones = namespace(like).asarray(condition, dtype=like.dtype)
-    return all_sum(ones) / math.prod(condition.shape[1:])

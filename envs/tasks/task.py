@@ -1,11 +1,12 @@
 """What an agent sees, does and earns: the seam between the network and an environment."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from gymnasium import spaces
 
-from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.arrays import Array, all_sum, namespace
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import Decisions, State
 from stockyard.envs.network.tapes import Tape
@@ -26,7 +27,7 @@ class Decoded(NamedTuple):
     """An action in the network's terms."""
 
     decisions: Decisions
-    requested: Array | None  # what the action asked for, same shape as the decision
+    requested: Mapping[str, Array]  # field of `Flows` -> what the action asked for, same shape
     outside: Array  # (B,) share of the action's entries outside its space
 
 
@@ -103,7 +104,13 @@ def check_mode(mode: str | None, modes: tuple[str, ...]) -> str:
     return mode
 
 
-TASKS = ("replenishment",)
+def share_where(condition: Array, like: Array) -> Array:
+    """Share of entries per replica for which the condition holds, (B,)."""
+    ones = namespace(like).asarray(condition, dtype=like.dtype)
+    return all_sum(ones) / math.prod(condition.shape[1:])
+
+
+TASKS = ("replenishment", "network")
 """Known tasks."""
 
 
@@ -113,9 +120,20 @@ def check_task(name: str) -> None:
         raise ValueError(f"task: unknown {name!r}; known: {', '.join(TASKS)}")
 
 
-def make_task(name: str, world: World) -> Task:
-    """Builds the task of an environment id."""
+def make_task(name: str, world: World, slots: Sequence[str] | None = None) -> Task:
+    """Builds the task of an environment id.
+
+    Args:
+        name: a name of `TASKS`.
+        world: the world.
+        slots: the decisions that the agent takes, where the task leaves a choice.
+    """
+    from stockyard.envs.tasks.joint import Joint
     from stockyard.envs.tasks.replenishment import Replenishment
 
     check_task(name)
-    return {"replenishment": Replenishment}[name](world)
+    if name == "network":
+        return Joint(world, None if slots is None else tuple(slots))
+    if slots is not None:
+        raise ValueError("slots: only stockyard/Network-v0 leaves the choice of slots")
+    return Replenishment(world)

@@ -224,9 +224,7 @@ def test_spillover_step_as_on_paper() -> None:
     assert not flows.lost.any()
 
 
-def truck_lane(
-    mix: tuple[float, ...], truck: float, undated: float = 0.0, **costs: Any
-) -> Params:
+def truck_lane(mix: tuple[float, ...], truck: float, undated: float = 0.0, **costs: Any) -> Params:
     """One lane with trucks, whose parcels come from the background."""
     network = Network(
         nodes=("terminal",),

@@ -1,62 +1,25 @@
-"""Textbook problems as configurations of the shared network.
-
-Each function returns the keyword arguments, `id` included, of `gymnasium.make` and
-`gymnasium.make_vec`. The reward of a period is exactly minus the textbook cost of that period, so
-an average reward compares directly with published optimal costs.
-
->>> import gymnasium as gym
->>> from stockyard.envs import textbook
->>> problem = textbook.lost_sales(
-...     demand=textbook.Poisson(5), lead_time=2, holding_cost=1, penalty_cost=9
-... )
->>> env = gym.make(**problem)
->>> observation, info = env.reset(seed=0)
->>> observation["inventory_position"].shape
-(1,)
-"""
+"""One product at one node: newsvendor, setup costs, lost sales."""
 
 import dataclasses
 import math
 from typing import Any
 
-import numpy as np
-
-from stockyard.envs.network.distributions import (
-    Deterministic,
-    Distribution,
-    Gamma,
-    Geometric,
-    NegativeBinomial,
-    Normal,
-    Pmf,
-    Poisson,
-    Uniform,
-    named,
-)
+from stockyard.envs.network.distributions import Distribution
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.processes import IidDemand
 from stockyard.envs.network.standing_rules import BaseStock
-from stockyard.envs.network.tapes import TapeSource
 from stockyard.envs.network.topology import InboundLanes, Network, OutboundLanes, Products
-from stockyard.envs.network.world import Opening, World
-
-__all__ = [
-    "Deterministic",
-    "Gamma",
-    "Geometric",
-    "NegativeBinomial",
-    "Normal",
-    "Pmf",
-    "Poisson",
-    "SingleNode",
-    "Uniform",
-    "lost_sales",
-    "newsvendor",
-    "setup_cost",
-]
-
-DEFAULT_HORIZON = 1_000
-"""Periods of an episode unless `horizon` says otherwise."""
+from stockyard.envs.network.world import World
+from stockyard.envs.textbook.base import (
+    DEFAULT_HORIZON,
+    Demand,
+    check_amount,
+    check_whole,
+    distribution,
+    largest_order,
+    replenishment_env,
+    world,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,22 +36,17 @@ class SingleNode:
 
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
-        if int(self.lead_time) != self.lead_time or self.lead_time < 0:
-            raise ValueError(f"lead_time: must be a whole number >= 0, got {self.lead_time!r}")
+        check_whole(self.lead_time, "lead_time")
         for field in ("holding_cost", "penalty_cost", "fixed_order_cost", "unit_cost"):
-            value = getattr(self, field)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{field}: must be finite and >= 0, got {value!r}")
+            check_amount(getattr(self, field), field)
 
     @property
     def largest_order(self) -> float:
         """A bound of one order: from nothing to eight deviations above the order-up-to mean."""
-        cover = self.lead_time + 1.0
         fixed = 0.0
         if self.holding_cost:
             fixed = math.sqrt(2.0 * self.fixed_order_cost * self.demand.mean / self.holding_cost)
-        spread = 8.0 * self.demand.sd * math.sqrt(cover)
-        return float(max(math.ceil(cover * self.demand.mean + spread + fixed), 1))
+        return largest_order(self.demand, self.lead_time + 1.0, fixed)
 
     def build(self, size: str, task: str) -> World:
         """Builds the world; it has one size."""
@@ -106,52 +64,20 @@ class SingleNode:
             holding_per_unit=self.holding_cost,
             shortage_per_unit=self.penalty_cost,
         )
-        level = (self.lead_time + 1) * self.demand.mean
-        return World(
-            network=network,
-            economics=economics,
-            source=TapeSource(network, IidDemand((self.demand,))),
-            opening=Opening(np.zeros((1, 1))),
-            rules={"replenish": BaseStock(level)},
-            periods_per_step=1,
-            horizon=DEFAULT_HORIZON,
-            max_order=np.array([self.largest_order]),
-            whole_units=self.demand.is_integer,
-            shows_history=False,
-            reward_scale=self._reward_scale(),
+        cover = self.lead_time + 1.0
+        return world(
+            network,
+            economics,
+            IidDemand((self.demand,)),
+            rules={"replenish": BaseStock(cover * self.demand.mean)},
+            max_order=[self.largest_order],
+            # holding cost of one standard deviation of demand over lead time and review
+            reward_scale=self.holding_cost * max(self.demand.sd * math.sqrt(cover), 1.0),
         )
-
-    def _reward_scale(self) -> float:
-        """Holding cost of one standard deviation of demand over lead time and review, USD."""
-        spread = max(self.demand.sd * math.sqrt(self.lead_time + 1.0), 1.0)
-        return float(max(self.holding_cost, 1e-3) * spread)
-
-
-def _distribution(demand: Distribution | str, parameters: dict[str, Any]) -> Distribution:
-    """Takes a distribution, or a name with `demand_*` parameters as Hydra passes them."""
-    given = {}
-    for key, value in parameters.items():
-        if not key.startswith("demand_"):
-            raise TypeError(f"unknown parameter {key!r}; distributions take demand_* parameters")
-        given[key.removeprefix("demand_")] = value
-    if isinstance(demand, str):
-        return named(demand, **given)
-    if any(value is not None for value in given.values()):
-        raise ValueError("demand: give demand_* parameters only with a distribution's name")
-    return demand
-
-
-def _problem(scenario: SingleNode, horizon: int) -> dict[str, Any]:
-    return {
-        "id": "stockyard/Replenishment-v0",
-        "scenario": scenario,
-        "horizon": horizon,
-        "action": "quantity",
-    }
 
 
 def newsvendor(
-    demand: Distribution | str,
+    demand: Demand,
     holding_cost: float,
     penalty_cost: float,
     lead_time: int = 0,
@@ -184,13 +110,13 @@ def newsvendor(
     References:
         Snyder & Shen, Fundamentals of Supply Chain Theory, 2nd ed. 2019, section 4.3.
     """
-    law = _distribution(demand, demand_parameters)
+    law = distribution(demand, demand_parameters)
     scenario = SingleNode(law, lead_time, holding_cost, penalty_cost, unmet="backorder")
-    return _problem(scenario, horizon)
+    return replenishment_env(scenario, horizon)
 
 
 def setup_cost(
-    demand: Distribution | str,
+    demand: Demand,
     holding_cost: float,
     penalty_cost: float,
     fixed_order_cost: float,
@@ -218,15 +144,15 @@ def setup_cost(
     References:
         Zheng & Federgruen, Operations Research 39, 1991; Snyder & Shen 2019, section 4.4.
     """
-    law = _distribution(demand, demand_parameters)
+    law = distribution(demand, demand_parameters)
     scenario = SingleNode(
         law, lead_time, holding_cost, penalty_cost, fixed_order_cost, unmet="backorder"
     )
-    return _problem(scenario, horizon)
+    return replenishment_env(scenario, horizon)
 
 
 def lost_sales(
-    demand: Distribution | str,
+    demand: Demand,
     lead_time: int,
     holding_cost: float,
     penalty_cost: float,
@@ -259,6 +185,6 @@ def lost_sales(
     References:
         Zipkin, Old and new methods for lost-sales inventory systems, Operations Research 56, 2008.
     """
-    law = _distribution(demand, demand_parameters)
+    law = distribution(demand, demand_parameters)
     scenario = SingleNode(law, lead_time, holding_cost, penalty_cost, fixed_order_cost)
-    return _problem(scenario, horizon)
+    return replenishment_env(scenario, horizon)

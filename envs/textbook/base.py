@@ -1,0 +1,187 @@
+"""What all textbook problems share: demand by name, checks, and the world's plain parts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stockyard.envs.network.distributions import Distribution, named
+from stockyard.envs.network.economics import Economics
+from stockyard.envs.network.processes import Capacities, IidDemand
+from stockyard.envs.network.standing_rules import Rule
+from stockyard.envs.network.tapes import TapeSource
+from stockyard.envs.network.topology import Network
+from stockyard.envs.network.world import Opening, World
+
+DEFAULT_HORIZON = 1_000
+"""Periods of an episode unless `horizon` says otherwise."""
+
+Demand = Distribution | str
+"""A distribution, or its name with `demand_*` parameters."""
+
+
+def distribution(demand: Demand, parameters: Mapping[str, Any]) -> Distribution:
+    """Takes a distribution, or a name with `demand_*` parameters as Hydra passes them.
+
+    Raises:
+        TypeError: for a parameter that is not one of a distribution.
+        ValueError: for an unknown name, or parameters beside a distribution.
+    """
+    given = {}
+    for key, value in parameters.items():
+        if not key.startswith("demand_"):
+            raise TypeError(f"unknown parameter {key!r}; distributions take demand_* parameters")
+        given[key.removeprefix("demand_")] = value
+    if isinstance(demand, str):
+        return named(demand, **given)
+    if any(value is not None for value in given.values()):
+        raise ValueError("demand: give demand_* parameters only with a distribution's name")
+    if not hasattr(demand, "sample"):
+        raise ValueError(f"demand: must be a distribution or the name of one, got {demand!r}")
+    return demand
+
+
+def distributions(
+    demand: Demand | Sequence[Demand], parameters: Mapping[str, Any], count: int | None, field: str
+) -> tuple[Distribution, ...]:
+    """One distribution for each of several entities.
+
+    Args:
+        demand: a sequence, one per entity, or one for all. Parameters given as sequences differ
+            by entity: `demand_mean=[4, 6]`.
+        parameters: `demand_*`.
+        count: how many are needed; None: as many as the sequences say.
+        field: what `count` is called, for errors.
+
+    Raises:
+        ValueError: if the lengths of sequences differ.
+    """
+    many = [*demand] if isinstance(demand, Sequence) and not isinstance(demand, str) else None
+    lists = {
+        key: [*value]
+        for key, value in parameters.items()
+        if isinstance(value, Sequence)
+        and not isinstance(value, str)
+        # the parameters that are sequences of one distribution
+        and (key not in ("demand_p", "demand_values") or isinstance(value[0], Sequence))
+    }
+    lengths = {len(values) for values in lists.values()}
+    if many is not None:
+        lengths.add(len(many))
+    if count is not None:
+        lengths.add(count)
+    if len(lengths) != 1:
+        raise ValueError(
+            f"demand: {field} and the sequences given must agree on one number, got "
+            f"{sorted(lengths) or 'none'}"
+        )
+    (size,) = lengths
+    return tuple(
+        distribution(
+            demand if many is None else many[k],  # type: ignore[arg-type]
+            {key: lists[key][k] if key in lists else value for key, value in parameters.items()},
+        )
+        for k in range(size)
+    )
+
+
+def per_entity(value: Any, count: int, field: str) -> tuple[float, ...]:
+    """A number, or one for each of `count` entities, as a tuple.
+
+    Raises:
+        ValueError: naming the field, if it is neither, or a number is negative or not finite.
+    """
+    try:
+        array = np.broadcast_to(np.asarray(value, dtype=np.float64), (count,))
+    except (TypeError, ValueError):
+        raise ValueError(f"{field}: must be a number or {count} of them, got {value!r}") from None
+    for number in array.tolist():
+        check_amount(number, field)
+    return tuple(array.tolist())
+
+
+def check_amount(value: Any, field: str, least: float = 0.0) -> None:
+    """Raises a ValueError naming the field unless the value is finite and at least `least`."""
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if not is_number or not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{field}: must be finite and >= {least:g}, got {value!r}")
+
+
+def check_whole(value: Any, field: str, least: int = 0) -> None:
+    """Raises a ValueError naming the field unless the value is a whole number >= `least`."""
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if not is_number or not math.isfinite(value) or int(value) != value or value < least:
+        raise ValueError(f"{field}: must be a whole number >= {least}, got {value!r}")
+
+
+def largest_order(demand: Distribution, cover: float, fixed: float = 0.0) -> float:
+    """A bound of one order: from nothing to eight deviations above the mean over `cover` periods.
+
+    Args:
+        demand: of one period.
+        cover: periods, lead time and review.
+        fixed: units on top, where a fixed cost makes orders large.
+    """
+    spread = 8.0 * demand.sd * math.sqrt(cover)
+    return float(max(math.ceil(cover * demand.mean + spread + fixed), 1))
+
+
+def world(
+    network: Network,
+    economics: Economics,
+    demand: IidDemand,
+    *,
+    rules: Mapping[str, Rule],
+    max_order: Sequence[float],
+    reward_scale: float,
+    opening: Any = None,
+    capacities: Capacities | None = None,
+) -> World:
+    """A textbook world: reviewed every period, empty at first, its step one period.
+
+    Args:
+        network: nodes, lanes, products.
+        economics: textbook costs.
+        demand: independent over periods.
+        rules: slot -> standing rule.
+        max_order: (P,) units, bound of one order or transfer.
+        reward_scale: USD, a typical cost of a period.
+        opening: (N, P) units; None: nothing.
+        capacities: limits of the network; None: none.
+    """
+    empty = np.zeros((network.num_nodes, network.num_products))
+    return World(
+        network=network,
+        economics=economics,
+        source=TapeSource(network, demand, capacities=capacities or Capacities()),
+        opening=Opening(empty if opening is None else opening),
+        rules=rules,
+        periods_per_step=1,
+        horizon=DEFAULT_HORIZON,
+        max_order=np.asarray(max_order, dtype=np.float64),
+        whole_units=demand.is_integer,
+        shows_history=False,
+        reward_scale=max(float(reward_scale), 1e-3),
+    )
+
+
+def replenishment_env(scenario: Any, horizon: int) -> dict[str, Any]:
+    """Keyword arguments of `stockyard/Replenishment-v0`."""
+    return {
+        "id": "stockyard/Replenishment-v0",
+        "scenario": scenario,
+        "horizon": horizon,
+        "action": "quantity",
+    }
+
+
+def network_env(scenario: Any, horizon: int, *slots: str) -> dict[str, Any]:
+    """Keyword arguments of `stockyard/Network-v0` for the slots that the problem decides."""
+    return {
+        "id": "stockyard/Network-v0",
+        "slots": slots,
+        "scenario": scenario,
+        "horizon": horizon,
+        "action": "quantity",
+    }
