@@ -1,0 +1,132 @@
+"""One warehouse and its stores with lost sales, all lead times one period: exact, when tiny.
+
+State: stock at the warehouse and at each store after today's arrivals. A decision orders for the
+warehouse and sends units from its stock to the stores; both arrive next period. Stock at each place
+is limited so that the states are finite; limits are raised until the policy, from empty, meets
+none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stockyard.agents.oracles.demand import Ints, fractile, joint, masses
+from stockyard.agents.oracles.dynamic_programming import MOST_ENTRIES, TOLERANCE, Process, grid
+from stockyard.agents.oracles.solution import (
+    Observation,
+    Solution,
+    Truncation,
+    look_up,
+    units,
+)
+from stockyard.envs.textbook import OneWarehouse
+
+
+def _check(scenario: OneWarehouse) -> None:
+    leads = (scenario.warehouse_lead_time, *scenario.store_lead_times)
+    if any(lead != 1 for lead in leads):
+        raise ValueError(f"one warehouse: exact for lead times of one period only, got {leads}")
+    if scenario.unmet != "lost":
+        raise ValueError("one warehouse: exact for lost sales only")
+
+
+def process(scenario: OneWarehouse, limits: Ints) -> tuple[Process, Ints, Ints]:
+    """The decision process with stock limits (warehouse, store 1, ...).
+
+    Returns:
+        The process, its states (S, 1 + n) and its actions (A, 1 + n): the order, then the units
+        sent to each store.
+    """
+    _check(scenario)
+    laws = [masses(law) for law in scenario.demand]
+    outcomes, probability = joint(laws)
+    states = grid(limits)
+    actions = grid(limits)
+    entries = len(states) * len(actions) * len(outcomes)
+    if entries > MOST_ENTRIES:
+        raise ValueError(
+            f"one warehouse: {entries:.1e} transitions are too many for the exact oracle"
+        )
+    strides = np.concatenate((np.cumprod((limits + 1)[::-1])[::-1][1:], [1]))
+    rest = states[:, None, 0] - actions[None, :, 1:].sum(axis=2)
+    warehouse = rest + actions[None, :, 0]
+    sold_down = np.maximum(states[:, None, 1:] - outcomes, 0)  # (S, W, n)
+    allowed = (rest >= 0) & (warehouse <= limits[0])
+    allowed &= (states[:, None, 1:] + actions[None, :, 1:] <= limits[1:]).all(axis=2)
+    successor = (
+        (np.where(allowed, warehouse, 0) * strides[0])[:, :, None]
+        + (sold_down @ strides[1:])[:, None, :]
+        + np.where(allowed, actions[:, 1:] @ strides[1:], 0)[:, :, None]
+    )
+    holding = np.array(scenario.store_holding_costs)
+    penalty = np.array(scenario.penalty_costs)
+    at_stores = np.zeros(len(states))
+    for n, law in enumerate(laws):
+        at_stores += holding[n] * law.leftover(states[:, n + 1])
+        at_stores += penalty[n] * law.shortage(states[:, n + 1])
+    cost = np.where(allowed, scenario.warehouse_holding_cost * rest + at_stores[:, None], np.inf)
+    return Process(successor, probability, cost), states, actions
+
+
+def solve(
+    scenario: OneWarehouse,
+    discount: float | None = None,
+    periods: int | None = None,
+    tolerance: float = TOLERANCE,
+) -> Solution:
+    """The optimum: average cost, or the total from empty with `discount` or over `periods`."""
+    _check(scenario)
+    levels = []
+    for law, h, p in zip(
+        scenario.demand, scenario.store_holding_costs, scenario.penalty_costs, strict=True
+    ):
+        if not (h > 0 and p > 0):
+            raise ValueError("holding and penalty costs: must be > 0 for an optimum to exist")
+        levels.append(int(fractile(law, 1, p / (h + p))) + 1)
+    limits = np.array([sum(levels) - len(levels) + 1, *levels])
+    while True:
+        model, states, actions = process(scenario, limits)
+        found, best = model.solve(discount, periods, tolerance)
+        reached = model.chain(best).states
+        after = states[reached] + actions[best[reached]]
+        after[:, 0] -= actions[best[reached]][:, 1:].sum(axis=1)
+        binding = after.max(axis=0) >= limits
+        if not binding.any():
+            break
+        limits = limits + binding
+    table = actions[best].reshape(*(limits + 1), -1)
+    n = len(limits)
+
+    def read(observation: Observation) -> Ints:
+        return units(observation, "on_hand", n)
+
+    truncation = Truncation(
+        {f"node_{k}": float(limit) for k, limit in enumerate(limits)},
+        found.error,
+        "the policy, from empty, meets no stock limit; the error is half the width of value "
+        "iteration's bounds",
+    )
+    return Solution(found.cost, look_up(table, (0,) * n, read, "on_hand"), truncation, {})
+
+
+def echelon_base_stock_cost(
+    scenario: OneWarehouse, warehouse_order_up_to: int, store_order_up_to: tuple[int, ...]
+) -> float:
+    """Order up to an echelon level; fill the stores up to theirs, in their order."""
+    limits = np.array([warehouse_order_up_to, *store_order_up_to])
+    model, states, actions = process(scenario, limits)
+    number = {tuple(action): k for k, action in enumerate(actions.tolist())}
+    chosen = np.zeros(len(states), dtype=np.int64)
+    for k, state in enumerate(states):
+        rest, sent = int(state[0]), []
+        for n, level in enumerate(store_order_up_to):
+            sent.append(min(max(level - int(state[n + 1]), 0), rest))
+            rest -= sent[-1]
+        order = max(warehouse_order_up_to - int(state.sum()), 0)
+        chosen[k] = number[(order, *sent)] if rest + order <= limits[0] else 0
+    return model.chain(chosen).average().cost
+
+
+RULES = {"echelon_base_stock": echelon_base_stock_cost}
+
+__all__ = ["RULES", "process", "solve"]
