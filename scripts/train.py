@@ -55,7 +55,7 @@ def train(config: DictConfig) -> float | None:
         command_line.check(spec)
         # torch and Stable-Baselines3 are imported here, so that --help and --cfg stay fast
         learner = hydra.utils.instantiate(config.agent, _convert_="all")
-        from stockyard.agents.learners.sb3 import use_one_thread
+        from stockyard.agents.learners.course import use_one_thread
 
         use_one_thread()
         resuming = config.resume is not None

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from tqdm import tqdm
 
-from stockyard.agents.evaluation.files import atomic_path, write_json_atomic
+from stockyard.agents.evaluation.files import atomic_path
 from stockyard.agents.evaluation.rollout import Evaluation
 from stockyard.agents.learners.adapter import VectorEnvAdapter
+from stockyard.agents.learners.course import Bar, StopSignal, ValidationCurve
 from stockyard.agents.learners.run_folder import RunFolder
 
 
@@ -62,17 +57,14 @@ class ValidationEvaluator(BaseCallback):
         self._folder = folder
         self._run = run
         self._every = every
-        self._against = dict(against)
-        self._curve = folder.read_evaluations()
+        self.curve = ValidationCurve(folder, against)
         self._next = 0
         self._started = 0.0
-        self.latest: dict[str, Any] | None = self._curve[-1] if self._curve else None
 
     def _on_training_start(self) -> None:
         self._started = time.perf_counter()
-        # What was evaluated after the checkpoint that a resumed run starts from will come again.
-        self._curve = [entry for entry in self._curve if entry["steps"] <= self.num_timesteps]
-        if not self._curve or self._curve[-1]["steps"] < self.num_timesteps:
+        self.curve.rewind(self.num_timesteps)
+        if self.curve.is_due(self.num_timesteps):
             self._evaluate()
         self._schedule()
 
@@ -83,7 +75,7 @@ class ValidationEvaluator(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        if self._curve[-1]["steps"] < self.num_timesteps:
+        if self.curve.is_due(self.num_timesteps):
             self._evaluate()
 
     def _schedule(self) -> None:
@@ -91,31 +83,15 @@ class ValidationEvaluator(BaseCallback):
 
     def _evaluate(self) -> None:
         evaluation = self._run()
-        summary = evaluation.summary()
-        entry: dict[str, Any] = {"steps": self.num_timesteps, **summary}
-        entry["training_seconds"] = time.perf_counter() - self._started
-        self.logger.record("eval/mean_per_period", evaluation.mean)
-        for name, value in summary["metrics"].items():
-            self.logger.record(f"eval/{name}", value)
-        for account, value in summary["ledger_per_period"].items():
-            self.logger.record(f"eval_ledger/{account}", value)
-        if self._against:
-            rival = max(self._against, key=lambda name: self._against[name])
-            best = self._against[rival]
-            entry["best_heuristic"] = rival
-            entry["gap_to_best_heuristic"] = evaluation.mean - best
-            self.logger.record("eval/gap_to_best_heuristic", evaluation.mean - best)
-            for name, value in self._against.items():
-                self.logger.record(f"eval/gap_to_{name}", evaluation.mean - value)
+        figures = self.curve.add(
+            self.num_timesteps,
+            evaluation,
+            time.perf_counter() - self._started,
+            lambda: save(self.model, self._folder.best_model),
+        )
+        for tag, value in figures.items():
+            self.logger.record(tag, value)
         self.logger.dump(self.num_timesteps)
-
-        previous = max((e["mean_per_period"] for e in self._curve), default=-np.inf)
-        self._curve.append(entry)
-        self.latest = entry
-        if evaluation.mean > previous:
-            save(self.model, self._folder.best_model)
-            self._folder.update_record(best_validation=entry)
-        write_json_atomic(self._folder.evaluations, self._curve)
 
 
 class Checkpoints(BaseCallback):
@@ -152,80 +128,36 @@ class Checkpoints(BaseCallback):
 class ProgressBar(BaseCallback):
     """A bar on the terminal with the last evaluation beside it."""
 
-    def __init__(self, total_steps: int, evaluator: ValidationEvaluator | None) -> None:
+    def __init__(self, total_steps: int, curve: ValidationCurve | None) -> None:
         """Takes the length of the bar and who knows the last evaluation."""
         super().__init__()
         self._total = total_steps
-        self._evaluator = evaluator
-        self._bar: Any = None
+        self._curve = curve
 
     def _on_training_start(self) -> None:
-        self._bar = tqdm(
-            total=self._total,
-            initial=self.num_timesteps,
-            unit=" steps",
-            unit_scale=True,
-            # A log file wants a line now and then, a terminal a moving bar.
-            mininterval=0.1 if sys.stderr.isatty() else 15.0,
-        )
-        self._show()
+        self._bar = Bar(self._total, self.num_timesteps, self._curve)
 
     def _on_step(self) -> bool:
-        self._bar.update(self.num_timesteps - self._bar.n)
+        self._bar.move_to(self.num_timesteps)
         return True
 
     def _on_rollout_end(self) -> None:
-        self._show()
+        self._bar.show_latest()
 
     def _on_training_end(self) -> None:
-        self._show()
         self._bar.close()
-
-    def _show(self) -> None:
-        latest = self._evaluator.latest if self._evaluator else None
-        if latest is not None:
-            shown = {"eval": f"{latest['mean_per_period']:,.4g}"}
-            if "gap_to_best_heuristic" in latest:
-                rival = latest["best_heuristic"]
-                shown[f"vs {rival}"] = f"{latest['gap_to_best_heuristic']:+,.3g}"
-            self._bar.set_postfix(shown, refresh=False)
 
 
 class StopRequest(BaseCallback):
     """Ends the training after the step in which a signal came."""
 
-    def __init__(self) -> None:
-        """Starts without a request."""
+    def __init__(self, stop: StopSignal) -> None:
+        """Takes what notes the signal."""
         super().__init__()
-        self.signal: signal.Signals | None = None
+        self._stop = stop
 
     def _on_step(self) -> bool:
-        return self.signal is None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Takes SIGINT and SIGTERM as requests; a second one has its usual effect.
-
-        Only the main thread of a process may do so; elsewhere nothing is changed.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        previous = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-
-        def request(number: int, frame: FrameType | None) -> None:
-            self.signal = signal.Signals(number)
-            for name, handler in previous.items():
-                signal.signal(name, handler)
-
-        for name in previous:
-            signal.signal(name, request)
-        try:
-            yield
-        finally:
-            for name, handler in previous.items():
-                signal.signal(name, handler)
+        return self._stop.signal is None
 
 
 def save(model: BaseAlgorithm, path: Any) -> None:

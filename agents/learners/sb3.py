@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from stockyard.agents.learners.callbacks import (
     ValidationEvaluator,
     save,
 )
+from stockyard.agents.learners.course import StopSignal, described, mixed
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.envs.wrappers import (
     ObservationTransform,
@@ -266,10 +266,12 @@ class Learner:
                 against or {},
             )
         checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep)
-        stop = StopRequest()
-        every: list[BaseCallback] = [RolloutFigures(base.periods_per_step), checkpoints, stop]
+        stop = StopSignal()
+        figures = RolloutFigures(base.periods_per_step)
+        every: list[BaseCallback] = [figures, checkpoints, StopRequest(stop)]
         every += [evaluator] if evaluator else []
-        every += [ProgressBar(total_steps, evaluator)] if progress else []
+        curve = evaluator.curve if evaluator else None
+        every += [ProgressBar(total_steps, curve)] if progress else []
         interrupted = False
         try:
             if done_steps < total_steps:
@@ -331,10 +333,10 @@ class Learner:
             if isinstance(model, OffPolicyAlgorithm) and buffer.is_file():
                 model.load_replay_buffer(buffer)
             # The exploration of the first part must not come again.
-            model.set_random_seed(_mixed(seed, done_steps))
+            model.set_random_seed(mixed(seed, done_steps))
         # Row i runs the tapes of this number + i, so runs of neighbouring seeds would share most
         # of theirs, and a resumed run would see those of its first part.
-        adapter.seed(_mixed(seed, done_steps, 1))
+        adapter.seed(mixed(seed, done_steps, 1))
         model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         return model
 
@@ -363,17 +365,6 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
     return TrainedPolicy(
         model, ObservationTransform.from_dict(record["transform"]), record["action_mode"], bounds
     )
-
-
-def described(value: Any) -> Any:
-    """Returns a specification as JSON can tell it; an object is told by its name."""
-    if isinstance(value, Mapping):
-        return {str(key): described(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [described(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return f"{type(value).__name__} {getattr(value, 'name', '')}".strip()
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
@@ -411,11 +402,6 @@ def _require(algorithm: type[BaseAlgorithm], settings: Mapping[str, Any]) -> Non
             raise ValueError(f"{algorithm.__name__} has no setting {setting!r}; it takes: {listed}")
 
 
-def _mixed(*numbers: int) -> int:
-    """Returns a seed far from those of other numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) % 2**31
-
-
 def _log_interval(model: BaseAlgorithm) -> int:
     """On-policy algorithms count roll-outs, the others episodes, which end a batch at a time."""
     return model.n_envs if isinstance(model, OffPolicyAlgorithm) else 1
@@ -434,12 +420,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
-
-
-def use_one_thread() -> None:
-    """Holds torch to one thread, unless the user said how many.
-
-    Small networks gain nothing from more, and several runs on one machine would fight.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
