@@ -43,27 +43,41 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_REPLENISHMENT = "stockyard.agents.heuristics.replenishment"
-register("naive", f"{_REPLENISHMENT}:naive", summary="orders what sold in the last review period")
-register("constant_order", f"{_REPLENISHMENT}:constant_order", summary="orders a fixed quantity")
-register(
-    "newsvendor",
-    f"{_REPLENISHMENT}:newsvendor",
-    summary="orders up to the critical quantile of the forecast over the protection interval",
-)
-register(
-    "base_stock",
-    f"{_REPLENISHMENT}:base_stock",
-    summary="orders up to a level",
-)
-register(
-    "capped_base_stock",
-    f"{_REPLENISHMENT}:capped_base_stock",
-    summary="orders up to a level, never more than a cap at once",
-)
-register(
-    "s_S",
-    f"{_REPLENISHMENT}:s_S",
-    summary="orders up to S when the inventory position is at or below s",
-)
+_HEURISTICS = {
+    "replenishment": {
+        "naive": "orders what sold in the last review period",
+        "constant_order": "orders a fixed quantity",
+        "newsvendor": "orders up to the critical quantile of demand over lead time and review",
+        "base_stock": "orders up to a level",
+        "capped_base_stock": "orders up to a level, never more than a cap at once",
+    },
+    "lots": {
+        "s_S": "orders up to S when the inventory position is at or below s",
+        "modified_s_S": "orders up to S, at most q, when the position is at or below s",
+        "r_Q": "orders the fewest lots of Q that bring the position above r",
+    },
+    "lost_sales": {
+        "myopic": "orders for the least expected cost of the period in which the order arrives",
+        "myopic_2": "orders for the least expected cost of that period and the next",
+        "projected_inventory_level": "orders so that expected stock on arrival is at a level",
+        "dual_balancing": "balances expected holding against expected lost sales of the order",
+    },
+    "dual_sourcing": {
+        "single_index": "expedites to one level, orders to another, by the same position",
+        "dual_index": "expedites up to a level of what comes soon, orders up to one of all",
+        "capped_dual_index": "dual index with a cap on the regular order",
+        "tailored_base_surge": "orders a fixed quantity, expedites up to a level",
+    },
+    "echelons": {
+        "echelon_base_stock": "lifts each echelon of a series, or of stores, to its level",
+    },
+    "dispatch": {
+        "control_limit": "sends a truck when a threshold of parcels waits",
+        "dispatch_when_due": "sends trucks when parcels are due",
+        "dispatch_when_full_or_due": "sends trucks when they are full, or parcels are due",
+    },
+}
+for _module, _rules in _HEURISTICS.items():
+    for _name, _summary in _rules.items():
+        register(_name, f"stockyard.agents.heuristics.{_module}:{_name}", summary=_summary)
 register("sb3", "stockyard.agents.learners.sb3:load", kind="learner", summary="Stable-Baselines3")

@@ -1,25 +1,32 @@
 """Tunes any heuristic on training tapes, the same for every candidate."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from stockyard.agents.heuristics.base import Facts, Parameter
+from stockyard.agents.heuristics.base import Facts, Parameter, Search, search_of
+from stockyard.agents.policy import registered
 
 GRID = 5
 """Points per parameter and round."""
 
 ROUNDS = 12
-"""Most rounds of moving or shrinking the grid."""
+"""Most rounds of moving or shrinking the grid, and most steps among neighbours after it."""
+
+FINEST = 0.02
+"""Where a parameter is no whole number, the finest grid, as a share of the range it began with."""
+
+Point = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class TuningResult:
     """What a search found."""
 
-    parameters: dict[str, float]
+    parameters: dict[str, Any]  # of the rule, as `stockyard.agents.make` takes them
     score: float  # money per period on the training tapes
     on_edge: bool  # whether the best lies at a limit, or on the edge of the last grid
     converged: bool  # whether the last grid was fine, and the best not on its edge
@@ -38,7 +45,10 @@ def tune(
 
     Coordinate by coordinate, a grid of 5 points moves on where the best lies on its edge, and
     shrinks by half around the best otherwise, until it is as fine as a unit, or 2 % of the range it
-    began with, or `ROUNDS` are over; the result says which. All candidates meet the same tapes.
+    began with, or `ROUNDS` are over; the result says which. A ridge can hold coordinates up, for
+    on it two must move together (a unit less of one level, a unit more of another): so the search
+    then walks among the neighbours that differ by one step in one coordinate or in two, until none
+    is better. All candidates meet the same tapes.
 
     Args:
         name: a registered heuristic with something to tune.
@@ -54,50 +64,115 @@ def tune(
         ValueError: if the heuristic has nothing to tune.
     """
     from stockyard.agents.evaluation.rollout import build, rollout, specification_of
-    from stockyard.agents.heuristics.replenishment import from_parameters, search_space
 
+    factory, search = _tunable(name)
     chosen, _ = specification_of(specification)
     envs = build(chosen, num_envs=tapes, split="train", action_mode="quantity")
-    facts = Facts(envs)
-    space = search_space(name, facts)
-    tried: dict[tuple[float, ...], float] = {}
-
-    def score(values: tuple[float, ...]) -> float:
-        if values not in tried:
-            named = {p.name: v for p, v in zip(space, values, strict=True)}
-            run = rollout(from_parameters(name, facts, named), envs, seed=seed)
-            tried[values] = run.mean
-        return tried[values]
-
+    tried: dict[Point, float] = {}
     try:
-        best = tuple(_snap(p, (p.low + p.high) / 2.0) for p in space)
-        brackets = [(p.low, p.high) for p in space]
-        edges = [True for _ in space]
-        for round_ in range(ROUNDS):
-            before = (best, tuple(brackets))
-            for k, parameter in enumerate(space):
-                best, brackets[k], edges[k] = _search_line(parameter, brackets[k], best, k, score)
+        facts = Facts(envs)
+        space = search.space(facts)
+
+        def score(values: Point) -> float:
+            if values not in tried:
+                parameters = search.parameters(facts, _named(space, values))
+                tried[values] = rollout(factory(envs, **parameters), envs, seed=seed).mean
+            return tried[values]
+
+        def tell(stage: str, best: Point) -> None:
             if progress is not None:
-                named = ", ".join(f"{p.name}={v:.4g}" for p, v in zip(space, best, strict=True))
-                progress(f"{name}: round {round_ + 1}, {named}: {tried[best]:,.4g} per period")
-            if all(_is_fine(p, b) for p, b in zip(space, brackets, strict=True)) or (
-                (best, tuple(brackets)) == before
-            ):
-                break
+                named = ", ".join(f"{k}={v:.4g}" for k, v in _named(space, best).items())
+                progress(f"{name}: {stage}, {named}: {tried[best]:,.4g} per period")
+
+        best, brackets, edges = _by_coordinates(space, score, tell)
+        best = _among_neighbours(space, best, score, tell)
     finally:
         envs.close()
-    names = [p.name for p in space]
     return TuningResult(
-        parameters=dict(zip(names, best, strict=True)),
+        parameters=search.parameters(facts, _named(space, best)),
         score=tried[best],
         on_edge=any(edges) or any(_at_limit(p, v) for p, v in zip(space, best, strict=True)),
         converged=not any(edges)
         and all(_is_fine(p, b) for p, b in zip(space, brackets, strict=True)),
-        history=[
-            {**dict(zip(names, values, strict=True)), "score": value}
-            for values, value in tried.items()
-        ],
+        history=[{**_named(space, values), "score": value} for values, value in tried.items()],
     )
+
+
+def _tunable(name: str) -> tuple[Callable[..., Any], Search]:
+    """The factory of a rule, and how it is tuned."""
+    entries = registered()
+    if name in entries:
+        factory = entries[name].resolve()
+        search = search_of(factory)
+        if search is not None:
+            return factory, search
+    have = ", ".join(k for k, entry in entries.items() if search_of(entry.resolve()) is not None)
+    raise ValueError(f"{name!r} has nothing to tune; these have: {have}")
+
+
+def _named(space: tuple[Parameter, ...], values: Point) -> dict[str, float]:
+    return {p.name: v for p, v in zip(space, values, strict=True)}
+
+
+def _by_coordinates(
+    space: tuple[Parameter, ...],
+    score: Callable[[Point], float],
+    tell: Callable[[str, Point], None],
+) -> tuple[Point, list[tuple[float, float]], list[bool]]:
+    """Searches line by line.
+
+    Returns:
+        The best point, the last brackets, and whether the best lay on the edge of its last grid.
+    """
+    best = tuple(_snap(p, (p.low + p.high) / 2.0) for p in space)
+    brackets = [(p.low, p.high) for p in space]
+    edges = [True for _ in space]
+    for round_ in range(ROUNDS):
+        before = (best, tuple(brackets))
+        for k, parameter in enumerate(space):
+            best, brackets[k], edges[k] = _search_line(parameter, brackets[k], best, k, score)
+        tell(f"round {round_ + 1}", best)
+        if all(_is_fine(p, b) for p, b in zip(space, brackets, strict=True)) or (
+            (best, tuple(brackets)) == before
+        ):
+            break
+    return best, brackets, edges
+
+
+def _among_neighbours(
+    space: tuple[Parameter, ...],
+    best: Point,
+    score: Callable[[Point], float],
+    tell: Callable[[str, Point], None],
+) -> Point:
+    """Moves to better neighbours, one step away in one coordinate or in two, while there are any.
+
+    The step is a unit, or the finest grid.
+    """
+    if len(space) < 2:
+        return best
+    steps = [1.0 if p.integer else FINEST * (p.high - p.low) for p in space]
+    single = [{k: sign} for k in range(len(space)) for sign in (1, -1)]
+    double = [
+        {j: first, k: second}
+        for j, k in itertools.combinations(range(len(space)), 2)
+        for first, second in ((1, -1), (-1, 1), (1, 1), (-1, -1))
+    ]
+    for _ in range(ROUNDS):
+        before = best
+        for move in single + double:
+            moved = tuple(
+                _snap(p, v + move.get(k, 0) * steps[k])
+                for k, (p, v) in enumerate(zip(space, best, strict=True))
+            )
+            while score(moved) > score(best):  # and on, as long as it pays
+                step = [new - old for new, old in zip(moved, best, strict=True)]
+                best = moved
+                moved = tuple(_snap(p, v + d) for p, v, d in zip(space, best, step, strict=True))
+        tell("among neighbours", best)
+        if best == before:
+            break
+    return best
 
 
 def _snap(parameter: Parameter, value: float) -> float:
@@ -108,10 +183,10 @@ def _snap(parameter: Parameter, value: float) -> float:
 def _search_line(
     parameter: Parameter,
     bracket: tuple[float, float],
-    best: tuple[float, ...],
+    best: Point,
     k: int,
-    score: Callable[[tuple[float, ...]], float],
-) -> tuple[tuple[float, ...], tuple[float, float], bool]:
+    score: Callable[[Point], float],
+) -> tuple[Point, tuple[float, float], bool]:
     """Tries a grid along parameter k.
 
     Returns:
@@ -132,7 +207,7 @@ def _search_line(
 
 
 def _is_fine(parameter: Parameter, bracket: tuple[float, float]) -> bool:
-    finest = 1.0 if parameter.integer else 0.02 * (parameter.high - parameter.low)
+    finest = 1.0 if parameter.integer else FINEST * (parameter.high - parameter.low)
     return bracket[1] - bracket[0] <= finest
 
 

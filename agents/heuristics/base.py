@@ -1,43 +1,22 @@
-"""What all replenishment heuristics share: the environment's facts and the batch axis."""
+"""What all heuristics share: the environment's facts, the batch axis, and how a rule is tuned."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from scipy.special import ndtri
 
-from stockyard.envs.network.distributions import (
-    Distribution,
-    Gamma,
-    Geometric,
-    NegativeBinomial,
-    Normal,
-    Pmf,
-    Poisson,
-    Uniform,
-)
-from stockyard.envs.network.forecast import HORIZONS_DAYS
+from stockyard.envs.network.distributions import Distribution
 from stockyard.envs.network.processes import IidDemand
 from stockyard.envs.network.world import World
 from stockyard.envs.tasks.task import shaped
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One number that a heuristic tunes."""
-
-    name: str
-    low: float  # where the search begins; it widens when the best lies on an edge
-    high: float
-    integer: bool = False
-    least: float = -np.inf  # no search goes beyond these
-    most: float = np.inf
+Observation = Mapping[str, npt.NDArray[Any]]
+Starts = npt.NDArray[np.bool_] | None
+Levels = float | npt.ArrayLike
 
 
 class Facts:
@@ -47,20 +26,39 @@ class Facts:
         """Reads the world of a built environment, single or vector, wrapped or not.
 
         Raises:
-            ValueError: if the environment has no replenishment slot in mode `quantity`.
+            ValueError: if it is not an environment of this project.
         """
         base = env.unwrapped
-        if "replenish" not in getattr(getattr(base, "task", None), "slots", ()):
-            raise ValueError("replenishment heuristics need an environment with that slot")
+        slots = getattr(getattr(base, "task", None), "slots", None)
+        if slots is None:
+            raise ValueError("heuristics need an environment of stockyard.envs")
+        self.slots: tuple[str, ...] = tuple(slots)
         self.world: World = base.world
         self.specification: dict[str, Any] = dict(base.specification)
-        network = self.world.network
         self.field_shapes: dict[str, tuple[int, ...]] = base.field_shapes
-        self.review_days = self.world.periods_per_step / network.periods_per_day
+        # slot -> entries of a flat action and their shape; None where the action is the orders
+        self.action_parts: dict[str, tuple[slice, tuple[int, ...]]] | None = getattr(
+            base.task, "action_parts", None
+        )
+        network = self.world.network
+        self.review_periods = max(self.world.source.epoch_periods, self.world.periods_per_step)
+        self.review_days = self.review_periods / network.periods_per_day
         rate = self.world.source.demand.mean_rate(network).sum(axis=0)
-        self.mean_per_review: Floats = np.asarray(rate * self.world.periods_per_step)
+        self.mean_per_review: Floats = np.asarray(rate * self.review_periods)  # (P,) units
         # as the action space says, which is float32
         self.largest_order: Floats = self.world.max_order.astype(np.float32).astype(np.float64)
+
+    def require_slots(self, rule: str, *slots: str) -> None:
+        """Checks that the agent decides just what the rule does.
+
+        Raises:
+            ValueError: naming the rule, what it decides and what the environment asks for.
+        """
+        if set(self.slots) != set(slots):
+            raise ValueError(
+                f"{rule}: decides {' and '.join(slots)}, but this environment asks for "
+                f"{' and '.join(self.slots)}"
+            )
 
     @property
     def has_forecast(self) -> bool:
@@ -68,28 +66,113 @@ class Facts:
         return self.world.forecaster is not None
 
     @property
+    def has_backlog(self) -> bool:
+        """Whether unmet demand is owed, not lost."""
+        return self.world.economics.unmet == "backorder"
+
+    @property
     def lead_time(self) -> int:
         """Longest fixed lead time, in periods."""
         return int(self.world.network.inbound.lead_time.max())
 
+    @property
+    def holding_costs(self) -> Floats:
+        """(N, P) USD per unit and period."""
+        return self._table(self.world.economics.holding_per_unit, self.world.network.num_nodes)
+
+    @property
+    def penalty_costs(self) -> Floats:
+        """(R, P) USD per unit lost, or per unit owed and period."""
+        return self._table(self.world.economics.shortage_per_unit, self.world.network.num_regions)
+
+    def _table(self, values: Any, rows: int) -> Floats:
+        array = np.asarray(values, dtype=np.float64)
+        if array.ndim == 1:
+            array = array[:, None]
+        return np.broadcast_to(array, (rows, self.world.network.num_products))
+
+    def law(self, region: int, product: int) -> Distribution:
+        """The distribution of a product's demand in a region, units per period.
+
+        Raises:
+            ValueError: if demand is not independent over periods.
+        """
+        process = self.world.source.demand
+        if not isinstance(process, IidDemand):
+            raise ValueError("this rule needs demand independent over periods, or a forecast")
+        return process.law(region, product)
+
     def demand(self) -> Distribution:
-        """The demand distribution of a textbook problem.
+        """The demand distribution of a textbook problem with one product and one region.
 
         Raises:
             ValueError: if demand is not independent over periods, in one region.
         """
-        process = self.world.source.demand
         network = self.world.network
-        is_one = network.num_regions == network.num_products == 1
-        if not isinstance(process, IidDemand) or not is_one:
-            raise ValueError(
-                "this rule needs independent demand for one product in one region, or a forecast"
-            )
-        return process.law(0, 0)
+        if not network.num_regions == network.num_products == 1:
+            raise ValueError("this rule needs independent demand for one product in one region")
+        return self.law(0, 0)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One coordinate of a search."""
+
+    name: str
+    low: float  # where the search begins; it widens when the best lies on an edge
+    high: float
+    integer: bool = False
+    least: float = -np.inf  # no search goes beyond these
+    most: float = np.inf
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a rule is tuned."""
+
+    space: Callable[[Facts], tuple[Parameter, ...]]  # the coordinates; theory says where to begin
+    # the rule's parameters, as `make` takes them, at a point of the search. Coordinates need not be
+    # parameters: S_r - S_e is searched where S_e and S_r would have to move together.
+    parameters: Callable[[Facts, Mapping[str, float]], dict[str, Any]]
+
+
+_SEARCHES: dict[Callable[..., Any], Search] = {}
+
+Factory = TypeVar("Factory", bound=Callable[..., Any])
+
+
+def as_searched(facts: Facts, values: Mapping[str, float]) -> dict[str, Any]:
+    """The parameters of a rule whose coordinates are its parameters."""
+    return dict(values)
+
+
+def tuned_by(
+    space: Callable[[Facts], tuple[Parameter, ...]],
+    parameters: Callable[[Facts, Mapping[str, float]], dict[str, Any]] = as_searched,
+) -> Callable[[Factory], Factory]:
+    """Declares how the rule that a factory builds is tuned."""
+
+    def mark(factory: Factory) -> Factory:
+        _SEARCHES[factory] = Search(space, parameters)
+        return factory
+
+    return mark
+
+
+def search_of(factory: Callable[..., Any]) -> Search | None:
+    """How the rule of a factory is tuned; None if it has nothing to tune."""
+    return _SEARCHES.get(factory)
+
+
+def tuned(name: str, facts: Facts) -> dict[str, Any]:
+    """The parameters of a rule, tuned on training tapes of an environment."""
+    from stockyard.agents.tuning import tune
+
+    return tune(name, facts.specification).parameters
 
 
 class Heuristic(abc.ABC):
-    """A policy in mode `quantity`: orders in units, one per product, on its first lane."""
+    """A policy in physical units, mode `quantity`."""
 
     action_mode = "quantity"
 
@@ -99,9 +182,9 @@ class Heuristic(abc.ABC):
 
     def predict(
         self,
-        observation: Mapping[str, npt.NDArray[Any]],
+        observation: Observation,
         state: Any = None,
-        episode_start: npt.NDArray[np.bool_] | None = None,
+        episode_start: Starts = None,
         deterministic: bool = True,
     ) -> tuple[npt.NDArray[Any], Any]:
         """Decides; see `stockyard.agents.policy.Policy`. Takes a single observation too."""
@@ -109,89 +192,11 @@ class Heuristic(abc.ABC):
         if is_single:
             observation = {name: np.asarray(values)[None] for name, values in observation.items()}
             episode_start = None if episode_start is None else np.atleast_1d(episode_start)
-        orders, state = self.orders(shaped(observation, self._shapes), state, episode_start)
-        return orders[0] if is_single else orders, state
+        action, state = self.decide(shaped(observation, self._shapes), state, episode_start)
+        return action[0] if is_single else action, state
 
     @abc.abstractmethod
-    def orders(
-        self,
-        observation: Mapping[str, npt.NDArray[Any]],
-        state: Any,
-        episode_start: npt.NDArray[np.bool_] | None,
+    def decide(
+        self, observation: Observation, state: Any, episode_start: Starts
     ) -> tuple[npt.NDArray[Any], Any]:
-        """Orders (B, P) in units, and the next state; the observation is in its shapes."""
-
-
-LARGEST_DEVIATION = 1.5
-"""Cap on a forecast's log deviation s: a median of a third of the mean, exp(-s^2 / 2).
-
-The P90 of a lognormal with mean m is m * exp(1.28 s - s^2 / 2): 2.27 m at most, at s = 1.28, and
-2.2 m at the cap. Beyond, the same mean comes ever more rarely in ever larger lumps, and every level
-up to P90 goes to zero: a rule would stop ordering what is hardest to forecast.
-"""
-
-
-def forecast_over(
-    observation: Mapping[str, npt.NDArray[Any]], days: Floats
-) -> tuple[Floats, Floats]:
-    """Forecast over `days` (B, P) from now: mean (B, P) units, and its log standard deviation.
-
-    Means and log deviations are interpolated linearly between the horizons shown; the deviation is
-    that of the lognormal through the shown P50 and P90, at most `LARGEST_DEVIATION`. A product that
-    more often than not sells nothing (P50 = 0) has the largest.
-    """
-    mean = np.asarray(observation["forecast_mean"], dtype=np.float64)
-    quantiles = np.asarray(observation["forecast_quantiles"], dtype=np.float64)
-    sells = quantiles[..., 1] > 1e-9
-    middle = np.where(sells, quantiles[..., 1], 1.0)
-    deviation = np.log(np.maximum(quantiles[..., 2], middle) / middle) / ndtri(0.9)
-    deviation = np.where(sells, np.minimum(deviation, LARGEST_DEVIATION), LARGEST_DEVIATION)
-    horizons = np.array((0.0, *HORIZONS_DAYS))
-    mean = np.concatenate((np.zeros_like(mean[..., :1]), mean), axis=-1)
-    deviation = np.concatenate((deviation[..., :1], deviation), axis=-1)
-    k = np.clip(np.searchsorted(horizons, days, side="right") - 1, 0, len(horizons) - 2)
-    part = (days - horizons[k]) / (horizons[k + 1] - horizons[k])
-
-    def between(values: Floats) -> Floats:
-        low = np.take_along_axis(values, k[..., None], -1)[..., 0]
-        high = np.take_along_axis(values, k[..., None] + 1, -1)[..., 0]
-        return np.asarray(low + part * (high - low))
-
-    return between(mean), between(deviation)
-
-
-def demand_quantile(demand: Distribution, periods: int, level: float) -> float:
-    """Quantile of the demand of several periods: closed forms, convolution, or the normal limit.
-
-    Args:
-        demand: of one period, independent.
-        periods: how many add up.
-        level: between 0 and 1.
-
-    Returns:
-        Units; for demand on integers the smallest whole number that reaches the level.
-    """
-    n = periods
-    if isinstance(demand, Poisson):
-        return float(stats.poisson.ppf(level, n * demand.mean))
-    if isinstance(demand, Geometric):
-        return float(stats.nbinom.ppf(level, n, 1.0 / (1.0 + demand.mean)))
-    if isinstance(demand, NegativeBinomial):
-        p = demand.mean / demand.variance
-        return float(stats.nbinom.ppf(level, n * demand.mean * p / (1.0 - p), p))
-    if isinstance(demand, Gamma):
-        shape = (demand.mean / demand.sd) ** 2
-        return float(stats.gamma.ppf(level, n * shape, scale=demand.mean / shape))
-    if isinstance(demand, Uniform | Pmf):
-        if isinstance(demand, Uniform):
-            one = np.zeros(demand.high + 1)
-            one[demand.low :] = 1.0 / (demand.high - demand.low + 1)
-        else:
-            one = np.asarray(demand.p)
-        total = np.ones(1)
-        for _ in range(n):
-            total = np.convolve(total, one)
-        return float(np.searchsorted(np.cumsum(total), level - 1e-12))
-    if isinstance(demand, Normal) or demand.sd > 0:
-        return float(n * demand.mean + ndtri(level) * demand.sd * np.sqrt(n))
-    return n * demand.mean
+        """The action (B, ...), and the next state; the observation is in its shapes."""

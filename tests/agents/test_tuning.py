@@ -4,7 +4,7 @@ import pytest
 
 import stockyard.agents as agents
 from stockyard.agents import tuning
-from stockyard.agents.heuristics.base import Parameter
+from stockyard.agents.heuristics.base import Parameter, Search, as_searched
 from stockyard.agents.tuning import _search_line
 from stockyard.envs import textbook
 
@@ -56,7 +56,8 @@ def test_a_search_that_runs_out_of_rounds_says_so(monkeypatch):
 def test_a_best_on_the_edge_of_the_last_grid_is_told(monkeypatch):
     """Better may lie beyond, although nothing forbids to go there."""
     space = (Parameter("order_up_to", 10.0, 14.0, integer=True),)
-    monkeypatch.setattr("stockyard.agents.heuristics.replenishment.search_space", lambda *_: space)
+    search = Search(lambda facts: space, as_searched)
+    monkeypatch.setattr(tuning, "search_of", lambda factory: search)
     monkeypatch.setattr(tuning, "ROUNDS", 2)
     result = agents.tune("base_stock", NEWSVENDOR, tapes=2)
     assert result.on_edge and not result.converged

@@ -6,12 +6,8 @@ import pytest
 from scipy import stats
 
 import stockyard.agents as agents
-from stockyard.agents.heuristics.base import (
-    LARGEST_DEVIATION,
-    Facts,
-    demand_quantile,
-    forecast_over,
-)
+from stockyard.agents.heuristics.base import Facts
+from stockyard.agents.heuristics.demand import LARGEST_DEVIATION, demand_quantile, forecast_over
 from stockyard.agents.heuristics.replenishment import OrderUpTo
 from stockyard.envs import textbook
 
@@ -224,5 +220,5 @@ def test_every_bursty_product_of_the_large_panel_is_ordered():
 
 def test_an_environment_without_a_task_is_refused():
     """The facts of a rule are those of a replenishment environment."""
-    with pytest.raises(ValueError, match="replenishment heuristics need"):
+    with pytest.raises(ValueError, match="heuristics need an environment"):
         Facts(gym.make("CartPole-v1"))
