@@ -3,7 +3,7 @@
 Two forms: a Bellman operator on an array of values (`value_iteration`), for problems that have a
 fast one of their own, and tables of transitions (`Process`, `Chain`) for the others. Average costs
 come with bounds: whatever the values v are, the average cost lies between the smallest and the
-largest entry of T v - v (Odoni 1969; Puterman 1994, theorem 8.5.5); iterations stop when these
+largest entry of T v - v (Odoni 1969; Puterman 1994, section 8.5); iterations stop when these
 meet. A relative value iteration that does not get there raises `NotConverged`.
 """
 
@@ -55,7 +55,6 @@ def value_iteration(
     values: Floats,
     tolerance: float = TOLERANCE,
     max_iterations: int = 100_000,
-    region: tuple[slice, ...] | None = None,
 ) -> Average:
     """Relative value iteration (White 1963) with a damped operator.
 
@@ -64,15 +63,13 @@ def value_iteration(
         values: where to start, one number per state.
         tolerance: width of the bounds, relative to the cost.
         max_iterations: before giving up.
-        region: states that no rule leaves once it is there; None for all. Bounds are read there.
 
     Raises:
         NotConverged: if the bounds have not met; a chain with two recurrent classes never does.
     """
-    where = region if region is not None else ()
     for _ in range(max_iterations):
         change = operator(values) - values
-        lower, upper = float(change[where].min()), float(change[where].max())
+        lower, upper = float(change.min()), float(change.max())
         if upper - lower <= tolerance * max(abs(upper), 1.0):
             return Average(lower, upper, values)
         values = values + (1.0 - STAY) * (change - change.flat[0])
