@@ -74,6 +74,15 @@ def interval_policy_cost(
     return dispatch_cost * paid / interval + arrival_rate * waiting_cost * interval / 2.0
 
 
+def _check_room(lane: DispatchLane, trucks: int) -> None:
+    room = trucks * math.floor(lane.truck_capacity + 1e-9)
+    if lane.arrivals.mean >= room:
+        raise ValueError(
+            f"dispatch: {trucks} trucks take {room} parcels a period and do not keep up with "
+            f"{lane.arrivals.mean:g} arrivals"
+        )
+
+
 def batch_process(lane: DispatchLane, most: int) -> Process:
     """Parcels without deadlines: states 0..most that wait, actions 0..max_trucks."""
     law = masses(lane.arrivals)
@@ -115,6 +124,7 @@ def deadline_process(lane: DispatchLane) -> tuple[Process, Ints]:
 def _batch(
     lane: DispatchLane, discount: float | None, periods: int | None, tolerance: float
 ) -> Solution:
+    _check_room(lane, lane.max_trucks)
     most = 4 * math.ceil(lane.truck_capacity * lane.max_trucks) + masses(lane.arrivals).largest
     while True:
         model = batch_process(lane, most)
@@ -126,7 +136,9 @@ def _batch(
             break
         most *= 2
         if most > MOST_WAITING:
-            raise ValueError("dispatch: the trucks do not keep up with the arrivals")
+            raise ValueError(
+                f"dispatch: more than {MOST_WAITING} parcels would have to be followed"
+            )
 
     def read(observation: Observation) -> Ints:
         return np.asarray(np.rint(observation["parcels"][:, -1:]), dtype=np.int64)
@@ -170,6 +182,7 @@ def control_limit_cost(lane: DispatchLane, threshold: int) -> float:
     """One truck when at least `threshold` parcels wait (Deb & Serfozo 1973)."""
     if lane.slack is not None:
         return _deadline_rule(lane, lambda states: states.sum(axis=1) >= threshold)
+    _check_room(lane, 1)
     most = 2 * (threshold + 4 * math.ceil(lane.truck_capacity) + masses(lane.arrivals).largest)
     while True:
         model = batch_process(lane, most)
@@ -179,7 +192,9 @@ def control_limit_cost(lane: DispatchLane, threshold: int) -> float:
             return chain.average().cost
         most *= 2
         if most > MOST_WAITING:
-            raise ValueError("dispatch: the trucks do not keep up with the arrivals")
+            raise ValueError(
+                f"dispatch: more than {MOST_WAITING} parcels would have to be followed"
+            )
 
 
 def _deadline_rule(lane: DispatchLane, goes: Callable[[Ints], Floats]) -> float:

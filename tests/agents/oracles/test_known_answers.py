@@ -17,7 +17,14 @@ FILE = pathlib.Path(__file__).parents[2] / "known_answers" / "oracles.json"
 FACTS = json.loads(FILE.read_text(encoding="utf-8"))["textbook"]
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact["name"])
+SLOW = {"A4_geometric_L4_p19", "A4_geometric_L4_p39"}  # the largest tables
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [pytest.param(f, marks=pytest.mark.slow) if f["name"] in SLOW else f for f in FACTS],
+    ids=lambda fact: fact["name"],
+)
 def test_oracles_reproduce(fact: dict[str, Any]) -> None:
     """Optimal costs, costs of rules and their best parameters, orders in named states."""
     for comparison in compare(fact):
