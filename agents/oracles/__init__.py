@@ -101,13 +101,13 @@ def solve(
         raise ValueError(f"discount: must lie between 0 and 1, got {discount!r}")
     if periods is not None and not (periods == int(periods) and periods >= 1):
         raise ValueError(f"periods: must be a whole number >= 1, got {periods!r}")
-    given = {"discount": discount, "periods": periods}
+    given = {"discount": discount, "periods": None if periods is None else int(periods)}
     wanted = {name: value for name, value in given.items() if value is not None}
     accepted = inspect.signature(oracle.solve).parameters
     for name in wanted:
         if name not in accepted:
             kind = type(instance["scenario"]).__name__
-            raise ValueError(f"{name}: the exact oracle of {kind} knows average costs only")
+            raise ValueError(f"{name}: the exact oracle of {kind} does not take it")
     return oracle.solve(instance["scenario"], **wanted)
 
 

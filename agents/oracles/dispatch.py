@@ -74,21 +74,29 @@ def interval_policy_cost(
     return dispatch_cost * paid / interval + arrival_rate * waiting_cost * interval / 2.0
 
 
+def _check_capacity(lane: DispatchLane) -> None:
+    if lane.truck_capacity != int(lane.truck_capacity):
+        raise ValueError(
+            f"truck_capacity: the exact oracle wants whole parcels, got {lane.truck_capacity}"
+        )
+
+
 def _check_room(lane: DispatchLane, trucks: int) -> None:
-    room = trucks * math.floor(lane.truck_capacity + 1e-9)
+    room = trucks * lane.truck_capacity
     if lane.arrivals.mean >= room:
         raise ValueError(
-            f"dispatch: {trucks} trucks take {room} parcels a period and do not keep up with "
+            f"dispatch: {trucks} trucks take {room:g} parcels a period and do not keep up with "
             f"{lane.arrivals.mean:g} arrivals"
         )
 
 
 def batch_process(lane: DispatchLane, most: int) -> Process:
     """Parcels without deadlines: states 0..most that wait, actions 0..max_trucks."""
+    _check_capacity(lane)
     law = masses(lane.arrivals)
     waiting = np.arange(most + 1)
     trucks = np.arange(lane.max_trucks + 1)
-    room = np.floor(trucks * lane.truck_capacity + 1e-9).astype(np.int64)
+    room = trucks * int(lane.truck_capacity)
     stay = np.maximum(waiting[:, None] - room, 0)
     cost = lane.truck_cost * trucks + lane.holding_cost * stay
     successor = np.minimum(stay[:, :, None] + np.arange(len(law.p)), most)
@@ -99,13 +107,14 @@ def deadline_process(lane: DispatchLane) -> tuple[Process, Ints]:
     """Parcels with deadlines, earliest due first; the states (S, slack + 1) by slack, 0 first."""
     if lane.slack is None:
         raise ValueError("slack: parcels have no deadlines here")
+    _check_capacity(lane)
     law = masses(lane.arrivals)
     bins = lane.slack + 1
     if (len(law.p)) ** (bins + 1) * (lane.max_trucks + 1) > MOST_ENTRIES:
         raise ValueError("dispatch: too many transitions for the exact oracle")
     states = grid(np.full(bins, law.largest))
     trucks = np.arange(lane.max_trucks + 1)
-    room = np.floor(trucks * lane.truck_capacity + 1e-9).astype(np.int64)
+    room = trucks * int(lane.truck_capacity)
     ahead = np.cumsum(states, axis=1) - states
     loaded = np.clip(room[None, :, None] - ahead[:, None, :], 0, states[:, None, :])
     left = states[:, None, :] - loaded  # (S, A, bins)

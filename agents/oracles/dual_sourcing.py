@@ -24,6 +24,7 @@ from stockyard.agents.oracles.demand import Floats, Ints, fractile, masses
 from stockyard.agents.oracles.dynamic_programming import (
     TOLERANCE,
     Chain,
+    check_size,
     discounted_iteration,
     explore,
     value_iteration,
@@ -61,6 +62,7 @@ class Model:
         self.slots = scenario.regular_lead_time - scenario.expedited_lead_time - 1
         self.positions = np.arange(lowest, highest + 1)
         self.shape = (len(self.positions),) + (largest + 1,) * self.slots
+        check_size((len(self.positions) + largest) * (largest + 1) ** self.slots)
         self.law = masses(scenario.demand)
         late = masses(scenario.demand, scenario.expedited_lead_time + 1, max(highest, 0))
         leftover = late.leftover(np.maximum(self.positions, 0))
@@ -178,7 +180,13 @@ def solve(
     discount: float | None = None,
     tolerance: float = TOLERANCE,
 ) -> Solution:
-    """The optimum: average cost, or with `discount` the total from I = 0 and nothing under way."""
+    """The optimum: average cost, or with `discount` the total from I = 0 and nothing under way.
+
+    Discounted totals exist for an expedited lead time of 0 only: else G falls due later than the
+    order that causes it.
+    """
+    if discount is not None and scenario.expedited_lead_time > 0:
+        raise ValueError("discount: only with an expedited lead time of 0")
     if scenario.regular_lead_time == scenario.expedited_lead_time:
         return _solve_single(scenario, discount)
     lowest, highest, largest = _first_bounds(scenario)

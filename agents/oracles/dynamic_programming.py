@@ -23,6 +23,9 @@ TOLERANCE = 1e-9
 MOST_ENTRIES = 60_000_000
 """States times actions times outcomes that a table holds at most."""
 
+MOST_STATES = 200_000_000
+"""Entries of an array of states, or of states and actions, that are held at once at most."""
+
 STAY = 0.02
 """Probability with which an iteration stays where it is; it makes every chain aperiodic."""
 
@@ -106,6 +109,16 @@ def discounted_iteration(
         if upper - lower <= tolerance * max(abs(first), 1.0):
             return Average(first + lower, first + upper, values)
     raise NotConverged(f"discounted values after {max_iterations} iterations")
+
+
+def check_size(entries: int) -> None:
+    """Refuses what would not fit into memory.
+
+    Raises:
+        ValueError: if there are more than `MOST_STATES` entries.
+    """
+    if entries > MOST_STATES:
+        raise ValueError(f"the instance is too large for an exact oracle: {entries:.1e} entries")
 
 
 def grid(limits: Ints) -> Ints:
@@ -242,6 +255,7 @@ def explore(
         num_codes: codes are 0, ..., num_codes - 1.
         chunk: states that are expanded at once.
     """
+    check_size(num_codes)
     number = np.full(num_codes, -1, dtype=np.int64)
     start = np.unique(start)
     number[start] = np.arange(len(start))

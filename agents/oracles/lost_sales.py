@@ -25,6 +25,7 @@ from stockyard.agents.oracles.dynamic_programming import (
     TOLERANCE,
     Average,
     Chain,
+    check_size,
     discounted_iteration,
     explore,
     value_iteration,
@@ -53,6 +54,9 @@ class Model:
             largest_stock: X, units.
             largest_order: Z, units.
         """
+        slots = max(scenario.lead_time, 1)
+        # tables of states, and for rules' and best orders those of states and orders
+        check_size((largest_stock + 1) * (largest_order + 1) ** (slots - 1))
         self.scenario = scenario
         self.largest_stock, self.largest_order = largest_stock, largest_order
         law = masses(scenario.demand, at_least=largest_stock + 1)
@@ -78,6 +82,7 @@ class Model:
 
     def expected(self, values: Floats) -> Floats:
         """E values after a period, for each state and order: (x, z_1, ..., z_{L-1}, q)."""
+        check_size((self.largest_order + 1) * values.size)
         slices = [self.expected_slice(values, z) for z in range(self.largest_order + 1)]
         return np.stack(slices, axis=1)
 

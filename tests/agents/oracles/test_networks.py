@@ -68,6 +68,15 @@ def test_dual_sourcing_cost_rises_with_premium_and_regular_lead_time() -> None:
         assert oracles.policy_cost(instance, name, **parameters) == pytest.approx(cost)
 
 
+def test_discounted_dual_sourcing_approaches_the_average() -> None:
+    """(1 - b) V tends to the average; with a lead time of the fast supplier there is no such V."""
+    average = oracles.optimal_cost(dual(2, 0, 10.0))
+    total = oracles.optimal_cost(dual(2, 0, 10.0), discount=0.9999)
+    assert (1 - 0.9999) * total == pytest.approx(average, rel=1e-2)
+    with pytest.raises(ValueError, match="expedited lead time of 0"):
+        oracles.optimal_cost(dual(3, 1, 10.0), discount=0.9)
+
+
 def test_dual_sourcing_takes_demand_without_bound() -> None:
     """Poisson demand: a wider table finds the same."""
     scenario = dual(2, 0, 10.0, demand=textbook.Poisson(2))["scenario"]
