@@ -17,14 +17,16 @@ from stockyard.agents.oracles.demand import (
     fractile,
     frozen_law,
     joint,
+    lumped,
     masses,
     newsvendor_cost,
 )
 from stockyard.agents.oracles.dynamic_programming import (
-    MOST_ENTRIES,
     TOLERANCE,
-    Process,
+    DemandFirst,
+    check_size,
     grid,
+    leftover_matrix,
     sum_of_discounts,
 )
 from stockyard.agents.oracles.solution import (
@@ -75,15 +77,15 @@ def _continuous_levels(scenario: SharedStock) -> tuple[tuple[float, ...], float]
         found = [float(law.ppf(r)) for law, r in zip(laws, ratio, strict=True)]
         return np.maximum(found, 0.0)
 
+    if not (h > 0).all():
+        raise ValueError("holding_costs: must be > 0 for continuous demand")
     if levels(0.0) @ volume <= scenario.limit:
-        return tuple(levels(0.0)), 0.0
+        return tuple(levels(0.0).tolist()), 0.0
     most = float((p / volume).max())
     price = float(
-        optimize.brentq(
-            lambda x: float(levels(x) @ volume) - scenario.limit, 1e-14, most, xtol=1e-15
-        )
+        optimize.brentq(lambda x: float(levels(x) @ volume) - scenario.limit, 0.0, most, xtol=1e-15)
     )
-    return tuple(levels(price)), price
+    return tuple(levels(price).tolist()), price
 
 
 def _whole_levels(scenario: SharedStock) -> tuple[float, ...]:
@@ -154,34 +156,35 @@ def marginal_allocation(
     return tuple(int(y) for y in levels), means - one_period_cost(scenario, levels)
 
 
-def process(scenario: SharedStock) -> tuple[Process, Ints]:
+def process(scenario: SharedStock) -> tuple[DemandFirst, Ints]:
     """The decision process with lead time 1 and lost sales, and its states = actions (S, n)."""
     if scenario.lead_time != 1:
         raise ValueError(
             f"shared stock: exact for lead times 0 and 1, got lead_time {scenario.lead_time}"
         )
-    laws = [masses(law) for law in scenario.demand]
-    outcomes, probability = joint(laws)
     volumes = np.array(scenario.volumes)
     if not (volumes > 0).all():
         raise ValueError("volumes: must be > 0 for the states to be finite")
     most = (scenario.limit / volumes + 1e-9).astype(np.int64)
     every = grid(most)
     states = every[every @ volumes <= scenario.limit + 1e-9]
-    if len(states) ** 2 * len(outcomes) > MOST_ENTRIES:
-        raise ValueError("shared stock: too many transitions for the exact oracle")
+    laws = [masses(law) for law in scenario.demand]
+    outcomes, probability = joint(
+        [lumped(law, int(top)) for law, top in zip(laws, most, strict=True)]
+    )
+    check_size(len(states) * max(len(outcomes), len(states)) * len(laws))
     number = np.full(most + 1, -1)
     number[tuple(states.T)] = np.arange(len(states))
     left = np.maximum(states[:, None, :] - outcomes, 0)
-    after = left[:, None, :, :] + states[None, :, None, :]
     allowed = (states[:, None, :] + states[None, :, :]) @ volumes <= scenario.limit + 1e-9
-    after = np.where(allowed[:, :, None, None], after, 0)
+    after = np.where(allowed[:, :, None], states[:, None, :] + states[None, :, :], 0)
     successor = number[tuple(np.moveaxis(after, -1, 0))]
+    leftover = leftover_matrix(number[tuple(np.moveaxis(left, -1, 0))], probability)
     cost = np.zeros(len(states))
     for k, law in enumerate(laws):
         cost += scenario.holding_costs[k] * law.leftover(states[:, k])
         cost += scenario.penalty_costs[k] * law.shortage(states[:, k])
-    return Process(successor, probability, np.where(allowed, cost[:, None], np.inf)), states
+    return DemandFirst(leftover, successor, np.where(allowed, cost[:, None], np.inf)), states
 
 
 def solve(

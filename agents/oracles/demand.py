@@ -120,6 +120,14 @@ def masses(demand: Distribution, periods: float = 1, at_least: int = 0) -> Masse
     return Masses(cut.p, mean, tail_units)
 
 
+def lumped(law: Masses, most: int) -> Masses:
+    """Counts demand above `most` at `most`: the same for stocks that are no larger."""
+    if law.largest <= most:
+        return law
+    p = np.append(law.p[:most], law.p[most:].sum())
+    return Masses(p, law.mean, max(law.mean - float(p @ np.arange(most + 1)), 0.0))
+
+
 def joint(laws: Sequence[Masses]) -> tuple[Ints, Floats]:
     """Outcomes (W, n) of n independent demands, and their probabilities (W,)."""
     grids = np.meshgrid(*(np.arange(len(law.p)) for law in laws), indexing="ij")

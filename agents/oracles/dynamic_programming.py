@@ -9,6 +9,7 @@ meet. A relative value iteration that does not get there raises `NotConverged`.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ MOST_ENTRIES = 60_000_000
 
 MOST_STATES = 200_000_000
 """Entries of an array of states, or of states and actions, that are held at once at most."""
+
+MOST_PRODUCTS = 4_000_000_000
+"""Multiplications of one matrix product at most."""
 
 STAY = 0.02
 """Probability with which an iteration stays where it is; it makes every chain aperiodic."""
@@ -135,17 +139,22 @@ def sum_of_discounts(discount: float | None, periods: int | None) -> float:
     return float(sum(factor**t for t in range(periods)))
 
 
-@dataclass(frozen=True)
-class Process:
-    """A finite Markov decision process whose noise does not depend on state and action."""
+class DecisionProcess(abc.ABC):
+    """A finite Markov decision process: what follows from the costs of state and action."""
 
-    successor: Ints  # (S, A, W) state after action and noise
-    probability: Floats  # (W,) of the noise
     cost: Floats  # (S, A) expected cost of the period, USD; inf where the action is not allowed
+
+    @abc.abstractmethod
+    def expected(self, values: Floats) -> Floats:
+        """Expected values after the period, (S, A)."""
+
+    @abc.abstractmethod
+    def transitions(self, states: Ints, actions: Ints) -> tuple[Ints, Floats]:
+        """Next states of pairs (n,) of state and action, and their probabilities, both (n, W)."""
 
     def action_values(self, values: Floats, discount: float = 1.0) -> Floats:
         """Cost of the period plus the expected values after it, (S, A)."""
-        return np.asarray(self.cost + discount * (values[self.successor] @ self.probability))
+        return np.asarray(self.cost + discount * self.expected(values))
 
     def best(self, values: Floats, discount: float = 1.0) -> Ints:
         """The best action of each state, (S,); among equals the first."""
@@ -196,19 +205,80 @@ class Process:
 
     def chain(self, actions: Ints, start: int = 0) -> Chain:
         """The chain of a stationary rule, actions (S,), on what it reaches from `start`."""
-        rows = np.arange(len(actions))
-        costs = self.cost[rows, actions]
-        successor = self.successor[rows, actions]
-
-        def step(states: Ints) -> tuple[Ints, Floats]:
-            return successor[states], np.broadcast_to(
-                self.probability, (len(states), len(self.probability))
-            )
-
-        chain = explore(step, lambda states: costs[states], np.array([start]), len(actions))
+        costs = self.cost[np.arange(len(actions)), actions]
+        chain = explore(
+            lambda states: self.transitions(states, actions[states]),
+            lambda states: costs[states],
+            np.array([start]),
+            len(actions),
+        )
         if not np.isfinite(chain.cost).all():
             raise ValueError("the rule takes an action that is not allowed")
         return chain
+
+
+@dataclass(frozen=True)
+class Process(DecisionProcess):
+    """Tabulated noise that does not depend on state and action."""
+
+    successor: Ints  # (S, A, W) state after action and noise
+    probability: Floats  # (W,) of the noise
+    cost: Floats
+
+    def expected(self, values: Floats) -> Floats:
+        """Expected values after the period, (S, A)."""
+        return np.asarray(values[self.successor] @ self.probability)
+
+    def transitions(self, states: Ints, actions: Ints) -> tuple[Ints, Floats]:
+        """Next states of pairs of state and action, and their probabilities."""
+        after = self.successor[states, actions]
+        return after, np.broadcast_to(self.probability, after.shape)
+
+
+@dataclass(frozen=True)
+class DemandFirst(DecisionProcess):
+    """Demand takes stock s to a leftover m, then what was ordered or sent is added.
+
+    Next states are a function of leftover and action, so the expectation is a matrix product.
+    """
+
+    leftover: Floats  # (S, S) probability that s is m after demand
+    successor: Ints  # (S, A) next state by m and action; any where no s allows the action
+    cost: Floats
+
+    def __post_init__(self) -> None:
+        """Checks the size.
+
+        Raises:
+            ValueError: if an iteration would take minutes.
+        """
+        states, actions = self.cost.shape
+        if states * states * actions > MOST_PRODUCTS:
+            raise ValueError(
+                f"the instance is too large for an exact oracle: {states} states, {actions} actions"
+            )
+
+    def expected(self, values: Floats) -> Floats:
+        """Expected values after the period, (S, A)."""
+        return np.asarray(self.leftover @ values[self.successor])
+
+    def transitions(self, states: Ints, actions: Ints) -> tuple[Ints, Floats]:
+        """Next states of pairs of state and action, and their probabilities."""
+        return self.successor[:, actions].T, self.leftover[states]
+
+
+def leftover_matrix(left: Ints, probability: Floats) -> Floats:
+    """The matrix of `DemandFirst`.
+
+    Args:
+        left: (S, W) state after each outcome of the demand, before anything is added.
+        probability: (W,) of the outcomes.
+    """
+    size = len(left)
+    matrix = np.zeros(size * size)
+    rows = np.repeat(np.arange(size) * size, left.shape[1])
+    np.add.at(matrix, rows + left.ravel(), np.tile(probability, size))
+    return matrix.reshape(size, size)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stockyard.agents.oracles.demand import Floats, Ints, Masses, fractile, joint, masses
+from stockyard.agents.oracles.demand import Floats, Ints, Masses, fractile, joint, lumped, masses
 from stockyard.agents.oracles.dynamic_programming import (
-    MOST_ENTRIES,
     TOLERANCE,
-    Process,
+    DemandFirst,
+    check_size,
     grid,
+    leftover_matrix,
     sum_of_discounts,
 )
 from stockyard.agents.oracles.solution import (
@@ -139,7 +140,7 @@ def _limit(scenario: Locations) -> int | None:
     return None if scenario.stock_limit is None else int(scenario.stock_limit)
 
 
-def process(scenario: Locations, limit: int) -> tuple[Process, Ints]:
+def process(scenario: Locations, limit: int) -> tuple[DemandFirst, Ints]:
     """The decision process of two locations with lead time 1, lost sales.
 
     Args:
@@ -151,11 +152,11 @@ def process(scenario: Locations, limit: int) -> tuple[Process, Ints]:
     """
     if len(scenario.demand) > 2:
         raise ValueError("locations: with a lead time the exact oracle takes two at most")
-    laws = [masses(law) for law in scenario.demand]
+    # a demand above all stock is as good as one that takes it all
+    laws = [lumped(masses(law), len(scenario.demand) * limit) for law in scenario.demand]
     outcomes, probability = joint(laws)
     states = grid(np.array([limit] * len(laws)))
-    if len(states) ** 2 * len(outcomes) > MOST_ENTRIES:
-        raise ValueError("locations: too many transitions for the exact oracle")
+    check_size(len(states) * max(len(outcomes), len(states)))
     left = np.maximum(states[:, None, :] - outcomes, 0)  # (S, W, n)
     short = np.maximum(outcomes - states[:, None, :], 0)
     if scenario.spills and len(laws) == 2:
@@ -166,8 +167,10 @@ def process(scenario: Locations, limit: int) -> tuple[Process, Ints]:
     cost = np.array([period(tuple(state)) for state in states.tolist()])
     allowed = (states[:, None, :] + states[None, :, :] <= limit).all(axis=2)
     strides = (limit + 1) ** np.arange(len(laws))[::-1]
-    successor = (left @ strides)[:, None, :] + np.where(allowed, states @ strides, 0)[:, :, None]
-    return Process(successor, probability, np.where(allowed, cost[:, None], np.inf)), states
+    code = states @ strides
+    successor = np.where(allowed, code[:, None] + code, 0)
+    leftover = leftover_matrix(left @ strides, probability)
+    return DemandFirst(leftover, successor, np.where(allowed, cost[:, None], np.inf)), states
 
 
 def solve(

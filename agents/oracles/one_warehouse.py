@@ -10,8 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from stockyard.agents.oracles.demand import Ints, fractile, joint, masses
-from stockyard.agents.oracles.dynamic_programming import MOST_ENTRIES, TOLERANCE, Process, grid
+from stockyard.agents.oracles.demand import Ints, fractile, joint, lumped, masses
+from stockyard.agents.oracles.dynamic_programming import (
+    TOLERANCE,
+    DemandFirst,
+    check_size,
+    grid,
+    leftover_matrix,
+)
 from stockyard.agents.oracles.solution import (
     Observation,
     Solution,
@@ -30,7 +36,7 @@ def _check(scenario: OneWarehouse) -> None:
         raise ValueError("one warehouse: exact for lost sales only")
 
 
-def process(scenario: OneWarehouse, limits: Ints) -> tuple[Process, Ints, Ints]:
+def process(scenario: OneWarehouse, limits: Ints) -> tuple[DemandFirst, Ints, Ints]:
     """The decision process with stock limits (warehouse, store 1, ...).
 
     Returns:
@@ -39,25 +45,23 @@ def process(scenario: OneWarehouse, limits: Ints) -> tuple[Process, Ints, Ints]:
     """
     _check(scenario)
     laws = [masses(law) for law in scenario.demand]
-    outcomes, probability = joint(laws)
+    outcomes, probability = joint(
+        [lumped(law, int(top)) for law, top in zip(laws, limits[1:], strict=True)]
+    )
     states = grid(limits)
     actions = grid(limits)
-    entries = len(states) * len(actions) * len(outcomes)
-    if entries > MOST_ENTRIES:
-        raise ValueError(
-            f"one warehouse: {entries:.1e} transitions are too many for the exact oracle"
-        )
+    check_size(len(states) * max(len(outcomes), len(actions)) * len(limits))
     strides = np.concatenate((np.cumprod((limits + 1)[::-1])[::-1][1:], [1]))
     rest = states[:, None, 0] - actions[None, :, 1:].sum(axis=2)
     warehouse = rest + actions[None, :, 0]
     sold_down = np.maximum(states[:, None, 1:] - outcomes, 0)  # (S, W, n)
     allowed = (rest >= 0) & (warehouse <= limits[0])
     allowed &= (states[:, None, 1:] + actions[None, :, 1:] <= limits[1:]).all(axis=2)
-    successor = (
-        (np.where(allowed, warehouse, 0) * strides[0])[:, :, None]
-        + (sold_down @ strides[1:])[:, None, :]
-        + np.where(allowed, actions[:, 1:] @ strides[1:], 0)[:, :, None]
-    )
+    after = states[:, None, :] + actions[None, :, :]
+    after[:, :, 0] = warehouse
+    successor = np.where(allowed, after @ strides, 0)
+    # the warehouse has no customers: it keeps what it had
+    left = (states[:, 0] * strides[0])[:, None] + sold_down @ strides[1:]
     holding = np.array(scenario.store_holding_costs)
     penalty = np.array(scenario.penalty_costs)
     at_stores = np.zeros(len(states))
@@ -65,7 +69,7 @@ def process(scenario: OneWarehouse, limits: Ints) -> tuple[Process, Ints, Ints]:
         at_stores += holding[n] * law.leftover(states[:, n + 1])
         at_stores += penalty[n] * law.shortage(states[:, n + 1])
     cost = np.where(allowed, scenario.warehouse_holding_cost * rest + at_stores[:, None], np.inf)
-    return Process(successor, probability, cost), states, actions
+    return DemandFirst(leftover_matrix(left, probability), successor, cost), states, actions
 
 
 def solve(

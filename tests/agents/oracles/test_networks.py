@@ -19,6 +19,7 @@ from stockyard.agents.oracles import (
     one_warehouse,
 )
 from stockyard.agents.oracles.demand import newsvendor_cost
+from stockyard.agents.oracles.dynamic_programming import Process
 from stockyard.envs import textbook
 from stockyard.envs.network.distributions import named
 
@@ -253,6 +254,24 @@ def test_marginal_allocation_is_that_of_enumeration() -> None:
     values = [5 * sold[0][y] + 3 * sold[1][6 - y] for y in range(7)]
     assert value == pytest.approx(max(values))
     assert found == (int(np.argmax(values)), 6 - int(np.argmax(values)))
+
+
+def test_fast_and_plain_tables_agree() -> None:
+    """`DemandFirst` against a table of every outcome, entry by entry."""
+    law = textbook.Pmf((0.3, 0.3, 0.25, 0.15))
+    scenario = textbook.spillover(law, 1, 8, 2, 0, 1, 4, True, 2)["scenario"]
+    fast, states = locations.process(scenario, 4)
+    outcomes = list(itertools.product(range(4), repeat=2))
+    successor = np.zeros((len(states), len(states), len(outcomes)), dtype=np.int64)
+    for s, a, w in itertools.product(range(len(states)), range(len(states)), range(len(outcomes))):
+        x, d = states[s], np.array(outcomes[w])
+        own = np.minimum(x, d)
+        cross = np.minimum(x - own, (d - own)[::-1])
+        after = np.minimum(x - own - cross + states[a], 4)
+        successor[s, a, w] = after[0] * 5 + after[1]
+    probability = np.array([law.p[a] * law.p[b] for a, b in outcomes])
+    plain = Process(successor, probability, fast.cost)
+    assert plain.average().cost == pytest.approx(fast.average().cost, rel=1e-8)
 
 
 def test_consolidation_formulas() -> None:

@@ -45,6 +45,24 @@ def test_online_packing(fact: dict[str, Any]) -> None:
         assert abs(waste.mean() - fact[f"{rule}_1000"]) <= 4.0 * np.sqrt(2.0) * error
 
 
+def test_waste_of_sum_of_squares_grows_as_its_class_says() -> None:
+    """Ten times the items: the same waste, about 10^.5 times, or 10 times (Csirik et al. 2006)."""
+    generator = np.random.default_rng(3)
+    for p, low, high in [((0.5, 0.5), 0.7, 1.8), ((0.75, 0.25), 2.0, 5.0), ((0.8, 0.2), 7.0, 13.0)]:
+        waste = [
+            np.mean(
+                [
+                    packing.online_waste(generator.choice((2, 3), n, p=p).tolist(), 9)
+                    for _ in range(30)
+                ]
+            )
+            for n in (1000, 10_000)
+        ]
+        assert low < waste[1] / waste[0] < high
+        per_item = packing.waste_per_item((2, 3), p, 9)
+        assert (per_item > 1e-9) == (low > 5.0)
+
+
 def test_fewest_bins_is_that_of_exhaustion() -> None:
     """All assignments of six items to three bins."""
     items = [5, 5, 4, 4, 3, 3]

@@ -45,8 +45,14 @@ PLAYED = {
     "dual-1-4": textbook.dual_sourcing(textbook.Uniform(0, 4), 4, 1, 0, 10, 5, 95),
     "dual-2-2": textbook.dual_sourcing(textbook.Uniform(0, 4), 2, 2, 3, 2, 5, 95),
     "lost-0": textbook.lost_sales(textbook.Poisson(5), 0, 1, 9, 10),
+    "lost-2-fixed": textbook.lost_sales(textbook.NegativeBinomial(3, 8), 2, 1, 9, 10),
+    "restock-volumes": textbook.restock_limit(
+        [textbook.Poisson(2), textbook.Poisson(1)], 12, 1, [10, 6], 1, [2, 1]
+    ),
+    "batch-two-trucks": textbook.batch_dispatch(textbook.Poisson(9), 8, 30, 1, max_trucks=2),
+    "stores-three": textbook.one_warehouse(textbook.Pmf((0.5, 0.5)), 1, 1, 0.5, 1, 9, 3),
     "serial-whole": textbook.serial(textbook.Poisson(4), (1, 2, 1), (3, 2, 1), 20),
-    "spillover-no-limit": textbook.spillover(textbook.Uniform(0, 3), 1, 8, 2, num_locations=2),
+    "spillover-no-limit": textbook.spillover(textbook.Poisson(2), 1, 8, 2, num_locations=2),
 }
 
 
