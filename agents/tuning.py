@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,8 @@ def tune(
     began with, or `ROUNDS` are over; the result says which. A ridge can hold coordinates up, for
     on it two must move together (a unit less of one level, a unit more of another): so the search
     then walks among the neighbours that differ by one step in one coordinate or in two, until none
-    is better. All candidates meet the same tapes.
+    is better. Where costs have several valleys, each is searched. All candidates meet the same
+    tapes.
 
     Args:
         name: a registered heuristic with something to tune.
@@ -84,8 +85,11 @@ def tune(
                 named = ", ".join(f"{k}={v:.4g}" for k, v in _named(space, best).items())
                 progress(f"{name}: {stage}, {named}: {tried[best]:,.4g} per period")
 
-        best, brackets, edges = _by_coordinates(space, score, tell)
-        best = _among_neighbours(space, best, score, tell)
+        found = []
+        for begun in _beginnings(space):
+            best, brackets, edges = _by_coordinates(begun, score, tell)
+            found.append((_among_neighbours(begun, best, score, tell), brackets, edges))
+        best, brackets, edges = max(found, key=lambda one: tried[one[0]])
     finally:
         envs.close()
     return TuningResult(
@@ -112,6 +116,16 @@ def _tunable(name: str) -> tuple[Callable[..., Any], Search]:
 
 def _named(space: tuple[Parameter, ...], values: Point) -> dict[str, float]:
     return {p.name: v for p, v in zip(space, values, strict=True)}
+
+
+def _beginnings(space: tuple[Parameter, ...]) -> list[tuple[Parameter, ...]]:
+    """The space, and the same around every other place where its parameters say to begin."""
+    choices = []
+    for p in space:
+        half = (p.high - p.low) / 2.0
+        others = [replace(p, low=x - half, high=x + half) for x in p.elsewhere]
+        choices.append([p, *others])
+    return list(itertools.product(*choices))
 
 
 def _by_coordinates(

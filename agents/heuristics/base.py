@@ -124,6 +124,7 @@ class Parameter:
     integer: bool = False
     least: float = -np.inf  # no search goes beyond these
     most: float = np.inf
+    elsewhere: tuple[float, ...] = ()  # where else to begin, for costs with several valleys
 
 
 @dataclass(frozen=True)

@@ -126,53 +126,59 @@ def expedited_lead_time(facts: Facts, rule: str) -> int:
     return int(lead[EXPEDITED])
 
 
-def _premium(facts: Facts, rule: str) -> tuple[Parameter, Parameter]:
+def _critical_level(facts: Facts, periods: int) -> tuple[float, float]:
+    """Newsvendor level of the demand of some periods, and half the width to search around it."""
+    holding, penalty = float(facts.holding_costs[0, 0]), float(facts.penalty_costs[0, 0])
+    fractile = float(np.clip(penalty / max(penalty + holding, 1e-9), 0.1, 0.995))
+    demand = facts.demand()
+    half = max(2.0, float(np.ceil(demand.sd * np.sqrt(periods))))
+    return demand_quantile(demand, periods, fractile), half
+
+
+def _two_levels(facts: Facts, rule: str) -> tuple[Parameter, Parameter]:
     """S_e around the newsvendor level of a fast order, and how far S_r lies above it.
 
     S_r - S_e, and not S_r, for the pipeline hangs on the difference alone (Veeraraghavan &
     Scheller-Wolf 2008), and the two levels lie on a ridge.
     """
     demand, whole = facts.demand(), facts.world.whole_units
-    fast, slow = expedited_lead_time(facts, rule), facts.lead_time
-    holding, penalty = float(facts.holding_costs[0, 0]), float(facts.penalty_costs[0, 0])
-    fractile = float(np.clip(penalty / max(penalty + holding, 1e-9), 0.1, 0.995))
-    level = demand_quantile(demand, fast + 1, fractile)
-    half = max(2.0, np.ceil(demand.sd * np.sqrt(fast + 1.0)))
-    between = demand.mean * (slow - fast)
-    wide = max(2.0, np.ceil(demand.sd * np.sqrt(max(slow - fast, 1.0))))
+    fast = expedited_lead_time(facts, rule)
+    level, half = _critical_level(facts, fast + 1)
+    periods = facts.lead_time - fast
+    between = demand.mean * periods
+    wide = max(2.0, float(np.ceil(demand.sd * np.sqrt(max(periods, 1)))))
+    low, high = float(np.floor(max(between - wide, 0.0))), float(np.ceil(between + wide))
     return (
         Parameter("expedited_order_up_to", level - half, level + half, whole),
-        Parameter(
-            "difference",
-            float(np.floor(max(between - wide, 0.0))),
-            float(np.ceil(between + wide)),
-            whole,
-            0.0,
-        ),
+        Parameter("difference", low, high, whole, 0.0),
     )
 
 
-def _regular_level(values: Mapping[str, float]) -> float:
-    return values["expedited_order_up_to"] + values["difference"]
-
-
 def _single_space(facts: Facts) -> tuple[Parameter, ...]:
-    # S_r - S_e is demand that the regular supplier alone makes up for: less than one mean.
     demand, whole = facts.demand(), facts.world.whole_units
-    expedited_lead_time(facts, "single_index")
-    holding, penalty = float(facts.holding_costs[0, 0]), float(facts.penalty_costs[0, 0])
-    fractile = float(np.clip(penalty / max(penalty + holding, 1e-9), 0.1, 0.995))
-    level = demand_quantile(demand, facts.lead_time + 1, fractile)
-    half = max(2.0, np.ceil(demand.sd * np.sqrt(facts.lead_time + 1.0)))
+    fast = expedited_lead_time(facts, "single_index")
+    level, half = _critical_level(facts, fast + 1)
     return (
-        Parameter("order_up_to", level - half, level + half, whole),
+        Parameter("net_stock", level - half, level + half, whole),
         Parameter("difference", 0.0, float(np.ceil(2.0 * demand.mean)), whole, 0.0),
     )
 
 
+QUANTILES = (np.arange(200) + 0.5) / 200
+"""Levels of the quantiles whose mean stands for an expectation."""
+
+
 def _single_levels(facts: Facts, values: Mapping[str, float]) -> dict[str, Any]:
-    level = values["order_up_to"]
-    return {"order_up_to": level, "expedited_order_up_to": level - values["difference"]}
+    """S_r from the stock that it leaves when the regular pipeline is what it is on average.
+
+    In each period the regular supplier is sent min(D, S_r - S_e), the demand of the period before.
+    """
+    demand, difference = facts.demand(), values["difference"]
+    periods = facts.lead_time - expedited_lead_time(facts, "single_index")
+    sent = [min(demand_quantile(demand, 1, float(u)), difference) for u in QUANTILES]
+    pipeline = periods * float(np.mean(sent))
+    level = values["net_stock"] + (round(pipeline) if facts.world.whole_units else pipeline)
+    return {"order_up_to": level, "expedited_order_up_to": level - difference}
 
 
 @tuned_by(_single_space, _single_levels)
@@ -210,13 +216,13 @@ def single_index(
 
 
 def _dual_space(facts: Facts) -> tuple[Parameter, ...]:
-    return _premium(facts, "dual_index")
+    return _two_levels(facts, "dual_index")
 
 
 def _dual_levels(facts: Facts, values: Mapping[str, float]) -> dict[str, Any]:
     return {
         "expedited_order_up_to": values["expedited_order_up_to"],
-        "regular_order_up_to": _regular_level(values),
+        "regular_order_up_to": values["expedited_order_up_to"] + values["difference"],
     }
 
 
@@ -253,8 +259,7 @@ def dual_index(
 def _capped_space(facts: Facts) -> tuple[Parameter, ...]:
     demand, whole = facts.demand(), facts.world.whole_units
     most = float(np.ceil(demand.mean + 2.0 * demand.sd))
-    # Behind a cap the regular level only has to be high enough: the search begins higher.
-    first, second = _premium(facts, "capped_dual_index")
+    first, second = _two_levels(facts, "capped_dual_index")
     return (first, second, Parameter("cap", 0.0, most, whole, 0.0))
 
 
@@ -301,7 +306,7 @@ def capped_dual_index(
 
 def _surge_space(facts: Facts) -> tuple[Parameter, ...]:
     demand, whole = facts.demand(), facts.world.whole_units
-    level = _premium(facts, "tailored_base_surge")[0]
+    level = _two_levels(facts, "tailored_base_surge")[0]
     return (level, Parameter("quantity", 0.0, demand.mean, whole, 0.0))
 
 

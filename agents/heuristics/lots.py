@@ -66,19 +66,33 @@ class LotMultiples(OrderingRule):
 
 
 def _lot_space(facts: Facts, rule: str) -> tuple[Parameter, ...]:
-    """Reorder point, and a lot around the economic order quantity (Harris 1913)."""
+    """Reorder points and a lot, around those of the economic order quantity with backorders.
+
+    Q = sqrt(2 K m (h + p) / (h p)) and r = m (L + 1) - Q h / (h + p), with m the mean demand of a
+    period (Zipkin 2000, section 3.3). An order falls due every n periods, and costs have a valley
+    for each n near Q / m, of lots somewhat below n m: the search begins in the two next to Q.
+    """
     points = StockingPoints(facts, rule)
-    economics, whole = facts.world.economics, facts.world.whole_units
-    mean, spread = float(points.mean_per_review.max()), float(points.sd.max())
-    holding = max(float(points.holding_costs.min()), 1e-9)
-    economic = float(np.sqrt(2.0 * economics.fixed_order_cost * mean / holding))
-    high = float(np.ceil(2.0 * max(economic, mean + spread)))
-    # A lot lasts, and while it does nothing is short: reorder points lie below newsvendor levels.
-    levels = tuple(
-        Parameter(p.name, p.low - np.ceil(mean), p.high - np.ceil(mean), p.integer)
-        for p in points.level_parameters("reorder_point")
+    mean = points.mean_per_review
+    holding = np.maximum(points.holding_costs, 1e-9)
+    penalty = np.maximum(points.penalty_costs, 1e-9)
+    fixed = facts.world.economics.fixed_order_cost
+    lots = np.sqrt(2.0 * fixed * mean * (holding + penalty) / (holding * penalty))
+    levels = mean * (points.lead_time + 1.0) - lots * holding / (holding + penalty)
+    first = int(np.argmax(lots))
+    demand, periods = float(mean[first]), int(lots[first] / mean[first])
+    valleys = [max((n - 0.6) * demand, 1.0) for n in (periods, periods + 1) if n > 0]
+    whole = facts.world.whole_units
+    half = max(0.5 * demand, 2.0)
+    lot = Parameter(
+        "lot",
+        valleys[-1] - half,
+        valleys[-1] + half,
+        whole,
+        least=1.0 if whole else 1e-3,
+        elsewhere=tuple(valleys[:-1]),
     )
-    return (*levels, Parameter("lot", 1.0, max(high, 3.0), whole, 1.0 if whole else 1e-3))
+    return (*points.level_parameters("reorder_point", levels), lot)
 
 
 def _s_S_space(facts: Facts) -> tuple[Parameter, ...]:  # noqa: N802

@@ -196,19 +196,19 @@ class StockingPoints:
             levels = levels * np.minimum(room / np.maximum(taken, 1e-9), 1.0)[self.node]
         return levels
 
-    def level_parameters(self, name: str, widths: float = 1.5) -> tuple[Parameter, ...]:
-        """One coordinate for each group of points, around its newsvendor level.
+    def level_parameters(self, name: str, levels: Floats | None = None) -> tuple[Parameter, ...]:
+        """One coordinate for each group of points, 1.5 deviations of demand around a level.
 
         Args:
             name: of the parameter; several coordinates are numbered from 1.
-            widths: half width of the first bracket, in deviations of demand over the cover.
+            levels: (K,) units; None: newsvendor levels.
         """
-        levels, groups = self.newsvendor_levels(), self.groups()
-        half = np.maximum(widths * self.sd * np.sqrt(self.lead_time + 1.0), 2.0)
+        levels, groups = self.newsvendor_levels() if levels is None else levels, self.groups()
+        half = np.maximum(1.5 * self.sd * np.sqrt(self.lead_time + 1.0), 2.0)
         return tuple(
             Parameter(
                 label,
-                float(np.floor(max(levels[own[0]] - half[own[0]], 0.0))),
+                float(np.floor(levels[own[0]] - half[own[0]])),
                 float(np.ceil(levels[own[0]] + half[own[0]])),
                 self._facts.world.whole_units,
             )
