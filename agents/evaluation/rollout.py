@@ -114,6 +114,8 @@ def evaluate(
         horizon=None if periods is None else warmup + periods,
     )
     try:
+        if hasattr(policy, "for_env"):  # weights that are shared by products and lanes fit any size
+            policy = policy.for_env(built)
         return rollout(policy, built, seed=seed, warmup=warmup, started=started)
     finally:
         built.close()

@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,6 +20,17 @@ from tqdm import tqdm
 from stockyard.agents.evaluation.files import write_json_atomic
 from stockyard.agents.evaluation.rollout import Evaluation
 from stockyard.agents.learners.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a training run ended."""
+
+    folder: Path
+    steps: int
+    seconds: float  # of this process, an earlier part of a resumed run not included
+    interrupted: bool
+    best_validation: Mapping[str, Any] | None
 
 
 class ValidationCurve:

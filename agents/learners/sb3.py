@@ -6,7 +6,6 @@ import importlib
 import inspect
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from stockyard.agents.learners.callbacks import (
     ValidationEvaluator,
     save,
 )
-from stockyard.agents.learners.course import StopSignal, described, mixed
+from stockyard.agents.learners.course import Result, StopSignal, described, mixed
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.envs.wrappers import (
     ObservationTransform,
@@ -100,17 +99,6 @@ class TrainedPolicy:
         if self.bounds is not None:
             action = rescale_action(action, *self.bounds)
         return action[0] if is_single else action, state
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a training run ended."""
-
-    folder: Path
-    steps: int
-    seconds: float  # of this process, an earlier part of a resumed run not included
-    interrupted: bool
-    best_validation: Mapping[str, Any] | None
 
 
 class Learner:

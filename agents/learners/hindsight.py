@@ -1,0 +1,498 @@
+"""Trains by the gradient of the return through the simulator, on tapes drawn afresh.
+
+All that is random is on the tape, so the return of a policy on a tape is a function of its weights
+that can be differentiated: the pathwise gradient. Madeka, Torkkola, Eisenach, Luo, Foster & Kakade,
+Deep Inventory Management (arXiv 2210.03137, 2022) call it DirectBackprop; Alvo, Russo, Kanoria &
+Wang (arXiv 2306.11246, 2023) hindsight differentiable policy optimization.
+
+A batch of tapes is walked in segments. In a segment of S steps the policy decides and learns; in
+the L steps of look-ahead after it the policy decides but does not learn, and all costs count: so
+what an order at the end of the segment brings about is not cut off. The next segment begins where
+the last one ended, in states that the policy itself has led to. The first steps of a tape, from an
+unusual opening state, are left out. Whole units are rounded, and their gradient passes straight
+through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+
+from stockyard.agents.evaluation.files import atomic_path
+from stockyard.agents.evaluation.rollout import Specification, build, rollout
+from stockyard.agents.learners.course import (
+    Bar,
+    Result,
+    StopSignal,
+    ValidationCurve,
+    described,
+    mixed,
+)
+from stockyard.agents.learners.layout import Layout
+from stockyard.agents.learners.networks import Actor
+from stockyard.agents.learners.run_folder import RunFolder, provenance
+from stockyard.envs.network.economics import PARTIES
+from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.streams import Streams
+from stockyard.envs.network.world import outlook_at, simulate, value_of
+from stockyard.envs.tasks.task import View, shaped
+
+
+class TrainedPolicy:
+    """A trained network as a policy: raw observations in, actions of the environment out."""
+
+    def __init__(self, actor: Actor) -> None:
+        """Takes the network with its layout."""
+        self.actor = actor
+
+    @property
+    def action_mode(self) -> str:
+        """The action mode that the network speaks."""
+        return self.actor.layout.mode
+
+    def for_env(self, env: Any) -> TrainedPolicy:
+        """The same weights for another environment: other products, lanes and sizes.
+
+        Raises:
+            ValueError: if the environment's features are others than those of the weights.
+        """
+        twin = Actor(
+            self.actor.layout,
+            self.actor.structure,
+            self.actor.network.first.out_features,
+            self.actor.initial_action,
+        )
+        twin.load_state_dict(self.actor.state_dict())
+        twin.set_layout(Layout.of(env))
+        return TrainedPolicy(twin)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], Any]:
+        """Decides; see `stockyard.agents.policy.Policy`. Takes a single observation too."""
+        is_single = np.ndim(next(iter(observation.values()))) == 1
+        with torch.inference_mode():
+            fields = {
+                name: torch.from_numpy(
+                    np.array(values[None] if is_single else values, dtype=np.float32)
+                )
+                for name, values in observation.items()
+            }
+            action = self.actor(shaped(fields, self.actor.layout.shapes)).numpy()
+        return (action[0] if is_single else action), state
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """The trainer with its settings: what conf/agent/hindsight.yaml builds.
+
+    Attributes:
+        n_envs: tapes that are walked side by side, B.
+        structure: what the network's outputs mean; see `networks.STRUCTURES`.
+        width: units of each of two hidden layers.
+        segment_steps: decisions that learn between two updates, S.
+        lookahead_steps: decisions after them whose costs count, L.
+        burn_in_steps: first decisions of a tape that are left out.
+        tape_steps: decisions of a tape before fresh ones are drawn; at most those of an episode
+            where the environment's demand is described for no longer.
+        learning_rate: of Adam, at the start; it falls to zero along half a cosine.
+        max_grad_norm: longest gradient; a longer one is shortened.
+        dither: width of the uniform noise on quantities while training in whole units. Costs are
+            kinked at whole units, where the rounded states of training lie; with noise the gradient
+            that passes straight through is that of a smooth curve through them.
+        patience: evaluations without a better one after which training stops; 0: never.
+        initial_action: where in (-1, 1) actions start that are no quantities.
+        device: "cpu", "cuda", or "auto": a GPU where there is one.
+    """
+
+    n_envs: int = 512
+    structure: str = "quantity"
+    width: int = 64
+    segment_steps: int = 40
+    lookahead_steps: int = 15
+    burn_in_steps: int = 20
+    tape_steps: int = 1_000
+    learning_rate: float = 1e-2
+    max_grad_norm: float = 1.0
+    dither: float = 1.0
+    patience: int = 0
+    initial_action: float = 0.0
+    device: str = "auto"
+
+    kind = "hindsight"
+
+    def __post_init__(self) -> None:
+        """Checks the settings, naming the one that is out of range."""
+        for field in ("n_envs", "width", "segment_steps", "tape_steps"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: must be >= 1, got {getattr(self, field)}")
+        for field in ("lookahead_steps", "burn_in_steps", "dither", "patience"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field}: must be >= 0, got {getattr(self, field)}")
+        for field in ("learning_rate", "max_grad_norm"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"{field}: must be > 0, got {getattr(self, field)}")
+        if not -1.0 < self.initial_action < 1.0:
+            raise ValueError(f"initial_action: must lie in (-1, 1), got {self.initial_action}")
+
+    def train(
+        self,
+        specification: Specification,
+        folder: RunFolder | str | Path,
+        *,
+        total_steps: int,
+        n_envs: int | None = None,
+        seed: int = 0,
+        eval_tapes: int = 64,
+        eval_every: int = 50_000,
+        eval_seed: int = 0,
+        eval_split: str = "validation",
+        checkpoint_every: int = 100_000,
+        checkpoint_keep: int = 2,
+        against: Mapping[str, float] | None = None,
+        resume: bool = False,
+        progress: bool = False,
+        name: str | None = None,
+        description: Mapping[str, Any] | None = None,
+    ) -> Result:
+        """Trains on the training tapes and leaves everything in a folder.
+
+        Ctrl-C or SIGTERM ends the training after the update at hand; a checkpoint is saved, from
+        which `resume=True` goes on.
+
+        Args:
+            specification: The environment: keyword arguments of `gymnasium.make_vec`.
+            folder: Where everything goes.
+            total_steps: Decisions that learn, of all tapes together, those before a resume
+                included.
+            n_envs: Batch size; None for the one the settings were chosen for.
+            seed: Of the weights and the training tapes.
+            eval_tapes: Number of validation tapes; 0 for no evaluation.
+            eval_every: Steps between evaluations.
+            eval_seed: Of the validation tapes.
+            eval_split: "validation", unless you know why not.
+            checkpoint_every: Steps between checkpoints.
+            checkpoint_keep: How many to keep.
+            against: Heuristic -> its money per period on the same validation tapes.
+            resume: Go on from the newest checkpoint in the folder.
+            progress: Show a bar.
+            name: For run.json and the model card; None for the folder's.
+            description: The environment as run.json shall tell it; None for the specification.
+        """
+        folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+        started = time.perf_counter()
+        batch = n_envs or self.n_envs
+        done, checkpoint = folder.latest_checkpoint() if resume else (0, None)
+        env = build(
+            {**specification, "backend": "torch", "dtype": "float32"}, num_envs=1, split="train"
+        )
+        base: Any = env.unwrapped
+        layout = Layout.of(env)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mixed(seed, done, 2))
+            actor = Actor(layout, self.structure, self.width, self.initial_action)
+        device = _device(self.device)
+        actor.to(device)
+        optimizer = torch.optim.Adam(actor.parameters(), lr=self.learning_rate)
+        if checkpoint is not None:
+            saved = torch.load(checkpoint, weights_only=True, map_location=device)
+            actor.load_state_dict(saved["actor"])
+            optimizer.load_state_dict(saved["optimizer"])
+        before = folder.read_record() if resume else {}
+        folder.update_record(
+            name=name or folder.path.name,
+            kind=self.kind,
+            algorithm="hindsight",
+            settings=dataclasses.asdict(self),
+            seed=seed,
+            n_envs=batch,
+            total_steps=total_steps,
+            environment=described(description or specification),
+            action_mode=base.action_mode,
+            layout=layout.to_dict(),
+            reward_scale=float(base.reward_scale),
+            against=dict(against or {}),
+            **provenance(),
+        )
+        walk = _Walk(base, self, actor, batch, mixed(seed, done, 1), device)
+        policy = TrainedPolicy(actor)
+        validation = None
+        if eval_tapes > 0:
+            validation = build(
+                {**specification, "action": base.action_mode}, num_envs=eval_tapes, split=eval_split
+            )
+        curve = ValidationCurve(folder, against or {})
+        curve.rewind(done)
+        writer = SummaryWriter(str(folder.tensorboard))
+        stop = StopSignal()
+        bar = Bar(total_steps, done, curve) if progress else None
+        steps, next_checkpoint = done, done + checkpoint_every
+        training = before.get("training_seconds", 0.0)
+
+        def evaluate_now() -> None:
+            if validation is None or not curve.is_due(steps):
+                return
+            evaluation = rollout(policy.for_env(validation), validation, seed=eval_seed)
+            figures = curve.add(
+                steps, evaluation, training, lambda: _save(folder.best_model, actor)
+            )
+            _log(writer, figures, steps)
+
+        evaluate_now()
+        next_evaluation = _next(steps, eval_every)
+        finished = stop.signal
+        with stop.listening():
+            while steps < total_steps and stop.signal is None:
+                clock = time.perf_counter()
+                rate = self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * steps / total_steps))
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                loss = walk.segment()
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = torch.nn.utils.clip_grad_norm_(actor.parameters(), self.max_grad_norm)
+                if torch.isfinite(norm):  # one bad batch must not spoil the weights
+                    optimizer.step()
+                steps += batch * walk.segment_steps
+                training += time.perf_counter() - clock
+                _log(
+                    writer,
+                    {
+                        "train/loss": loss.item(),
+                        "train/learning_rate": rate,
+                        "train/norm": float(norm),
+                    },
+                    steps,
+                )
+                if bar is not None:
+                    bar.move_to(min(steps, total_steps))
+                if eval_every > 0 and steps >= next_evaluation:
+                    evaluate_now()
+                    next_evaluation = _next(steps, eval_every)
+                    if bar is not None:
+                        bar.show_latest()
+                    if self.patience and curve.since_best >= self.patience:
+                        break
+                if checkpoint_every > 0 and steps >= next_checkpoint:
+                    _save(folder.checkpoint(steps), actor, optimizer)
+                    folder.prune_checkpoints(checkpoint_keep)
+                    next_checkpoint = steps + checkpoint_every
+            finished = stop.signal
+            evaluate_now()
+        writer.close()
+        if bar is not None:
+            bar.close()
+        if steps > done:
+            _save(folder.checkpoint(steps), actor, optimizer)
+            folder.prune_checkpoints(checkpoint_keep)
+        _save(folder.model, actor)
+        if not folder.best_model.is_file():
+            _save(folder.best_model, actor)
+        seconds = time.perf_counter() - started
+        interrupted = finished is not None and steps < total_steps
+        folder.update_record(
+            steps=steps,
+            seconds=seconds + before.get("seconds", 0.0),
+            training_seconds=training,
+            interrupted=interrupted,
+        )
+        folder.write_model_card()
+        env.close()
+        if validation is not None:
+            validation.close()
+        return Result(
+            folder=folder.path,
+            steps=steps,
+            seconds=seconds,
+            interrupted=interrupted,
+            best_validation=folder.read_record().get("best_validation"),
+        )
+
+
+class _Walk:
+    """Walks batches of training tapes, segment after segment."""
+
+    def __init__(
+        self, base: Any, settings: Learner, actor: Actor, batch: int, seed: int, device: str
+    ) -> None:
+        """Takes the environment's world and task, and the policy that is trained."""
+        self.world, self.task, self.mode = base.world, base.task, base.action_mode
+        self.params = dataclasses.replace(base.params, device=device)
+        self.actor, self.batch = actor, batch
+        per_step = self.world.periods_per_step
+        steps = settings.tape_steps
+        if getattr(self.world.source.demand, "num_periods", None) is not None:
+            steps = min(steps, base.steps_per_episode)  # no demand is described beyond
+        self.tape_steps = steps
+        self.segment_steps = min(settings.segment_steps, steps)
+        self.lookahead_steps = min(settings.lookahead_steps, steps - self.segment_steps)
+        self.burn_in_steps = min(
+            settings.burn_in_steps, steps - self.segment_steps - self.lookahead_steps
+        )
+        self.periods = self.world.burn_in + steps * per_step + 1
+        self.scale = base.reward_scale
+        is_rounded = self.params.whole_units and self.mode == "quantity"
+        self._dither = settings.dither if is_rounded else 0.0
+        self._noise = torch.Generator(device).manual_seed(seed)
+        self._seed, self._drawn = seed, 0
+        self._view: View | None = None
+        self._steps_left = 0
+
+    def segment(self) -> torch.Tensor:
+        """Walks one segment and its look-ahead; returns the loss per step, in reward scales."""
+        steps, ahead = self.segment_steps, self.lookahead_steps
+        if self._view is None or self._steps_left < steps + ahead:
+            self._draw()
+        assert self._view is not None
+        view, start = self._view, value_of(self.params, self._view.state, self._view.outlook)
+        earned: Any = 0.0
+        following = view
+        for step in range(steps + ahead):
+            with torch.set_grad_enabled(step < steps):
+                action = self._decide(view)
+            view, money = self._step(view, action)
+            earned = earned + money
+            if step == steps - 1:
+                following = view
+        end = value_of(self.params, view.state, view.outlook)
+        if end is not None:
+            earned = earned + end - start
+        self._view = _detached(following)
+        self._steps_left -= steps
+        return cast(torch.Tensor, -earned.mean() / ((steps + ahead) * self.scale))
+
+    def _draw(self) -> None:
+        """Draws fresh tapes and walks their first steps without learning."""
+        episodes = range(self._drawn, self._drawn + self.batch)
+        streams = [Streams("train", self._seed, episode) for episode in episodes]
+        self._drawn += self.batch
+        tape = self.world.source.draw(self.params, streams, self.periods)
+        state = self.world.opening_state(self.params, self.batch)
+        memory = self.task.remember(self.params, None, None, None, self.batch)
+        view = View(state, tape, 0, memory, {})
+        with torch.no_grad():
+            while view.period < self.world.burn_in:
+                view, _ = self._step(view, None)
+            view = view._replace(outlook=outlook_at(self.world, tape, view.period))
+            for _ in range(self.burn_in_steps):
+                view, _ = self._step(view, self._decide(view))
+        self._view, self._steps_left = view, self.tape_steps - self.burn_in_steps
+
+    def _decide(self, view: View) -> torch.Tensor:
+        action: torch.Tensor = self.actor(self.task.observe(self.params, view))
+        if not self._dither:
+            return action
+        noise = torch.rand(action.shape, generator=self._noise, device=action.device)
+        return torch.relu(action + (noise - 0.5) * self._dither)
+
+    def _step(self, view: View, action: torch.Tensor | None) -> tuple[View, Any]:
+        """One step of the environment without its glue: the next view, and the money (B,)."""
+        world, params, tape = self.world, self.params, view.tape
+        decisions: Any = (
+            _NOTHING
+            if action is None
+            else self.task.decode(params, self.mode, action, view).decisions
+        )
+        lead = tape.known(view.period).quoted_lead
+        state, stretch = simulate(
+            world,
+            params,
+            view.state,
+            tape,
+            view.period,
+            world.periods_per_step,
+            decisions,
+            self.task.unreported(view.memory),
+        )
+        memory = self.task.remember(params, view.memory, stretch, lead, self.batch)
+        period = view.period + world.periods_per_step
+        after = View(state, tape, period, memory, outlook_at(world, tape, period))
+        money = sum(v for k, v in stretch.ledger.items() if "retailer" in PARTIES[k])
+        return after, money
+
+
+_NOTHING = Decisions()
+
+
+def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
+    """Loads the policy of a run folder; the weights are plain tensors, nothing is unpickled.
+
+    Args:
+        folder: What `Learner.train` wrote.
+        which: "best" on the validation tapes, or "last".
+    """
+    run = RunFolder(folder)
+    record = run.read_record()
+    archive = run.best_model if which == "best" else run.model
+    if not archive.is_file():
+        raise FileNotFoundError(f"{run.path} has no {archive.name}")
+    settings = record["settings"]
+    with torch.random.fork_rng(devices=[]):
+        actor = Actor(
+            Layout.from_dict(record["layout"]),
+            settings["structure"],
+            settings["width"],
+            settings["initial_action"],
+        )
+    saved = torch.load(archive, weights_only=True, map_location="cpu")
+    actor.load_state_dict(saved["actor"])
+    return TrainedPolicy(actor)
+
+
+def _save(path: Path, actor: Actor, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Saves weights, and for a checkpoint the optimizer's state, whole or not at all."""
+    content = {"actor": actor.state_dict()}
+    if optimizer is not None:
+        content["optimizer"] = optimizer.state_dict()
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _log(writer: SummaryWriter, figures: Mapping[str, float], steps: int) -> None:
+    for tag, value in figures.items():
+        writer.add_scalar(tag, value, steps)
+
+
+def _next(steps: int, every: int) -> int:
+    return (steps // max(1, every) + 1) * every
+
+
+def _device(name: str) -> str:
+    """The device to compute on.
+
+    Raises:
+        ValueError: for "cuda" where there is none.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: no CUDA device here; 'auto' takes the CPU then")
+    return name
+
+
+def _detached(view: View) -> View:
+    """The view without the history of its gradients."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.detach()
+        if isinstance(value, tuple):
+            parts = [cut(part) for part in value]
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+        return value
+
+    outlook = {day: cut(units) for day, units in view.outlook.items()}
+    return view._replace(state=cut(view.state), memory=cut(view.memory), outlook=outlook)

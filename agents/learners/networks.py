@@ -1,0 +1,231 @@
+"""Networks shared by all products and lanes: one row of features per decision, one set of weights.
+
+What depends on an environment is in its `Layout`, not in the weights, so that a policy trained on
+12 products runs on 2,000.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stockyard.agents.learners.layout import GLOBAL_FIELDS, POSITION, Layout
+
+STRUCTURES = ("quantity", "order_up_to", "capped")
+"""What the outputs mean where actions are quantities.
+
+quantity: units, as multiples of the mean demand. order_up_to: a level, of which the lane's echelon
+position falls short. capped: the same, and a largest order (Xin 2021; Sun & Van Mieghem 2019).
+"""
+
+
+class DecisionNetwork(nn.Module):
+    """A multilayer perceptron over decisions, with a pooled context of all of them."""
+
+    def __init__(
+        self, num_features: int, num_globals: int, num_outputs: int, width: int, pools: bool
+    ) -> None:
+        """Builds the layers; the last one starts at zero, so that the first policy is plain.
+
+        Args:
+            num_features: of a decision.
+            num_globals: that all decisions share.
+            num_outputs: per decision.
+            width: units of each of two hidden layers.
+            pools: whether decisions see the mean of all decisions' hidden units.
+        """
+        super().__init__()
+        self.pools = pools
+        self.first = nn.Linear(num_features, width)
+        self.second = nn.Linear(width * (2 if pools else 1) + num_globals, width)
+        self.last = nn.Linear(width, num_outputs)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, rows: torch.Tensor, shared: torch.Tensor | None) -> torch.Tensor:
+        """Decides.
+
+        Args:
+            rows: (B, P, K, F) features.
+            shared: (B, G) features of no decision; None: there are none.
+
+        Returns:
+            (B, P, K, outputs).
+        """
+        hidden = nn.functional.silu(self.first(rows))
+        parts = [hidden]
+        if self.pools:
+            parts.append(hidden.mean(dim=(1, 2), keepdim=True).expand_as(hidden))
+        if shared is not None:
+            parts.append(shared[:, None, None].expand(*hidden.shape[:3], -1))
+        joined = torch.cat(parts, dim=-1) if len(parts) > 1 else hidden
+        out: torch.Tensor = self.last(nn.functional.silu(self.second(joined)))
+        return out
+
+
+class Actor(nn.Module):
+    """Turns observations into actions: features by the layout, outputs by the structure."""
+
+    # constants of the layout, buffers so that they move to a GPU with the weights
+    _own: torch.Tensor
+    _common: torch.Tensor
+    _static: torch.Tensor
+    _share: torch.Tensor
+    _rate: torch.Tensor
+    _total_rate: torch.Tensor
+    _base: torch.Tensor
+    _first_order: torch.Tensor
+    _first_cap: torch.Tensor
+    _low: torch.Tensor
+    _span: torch.Tensor
+
+    def __init__(
+        self, layout: Layout, structure: str, width: int, initial_action: float = 0.0
+    ) -> None:
+        """Builds the network for a layout.
+
+        Args:
+            layout: of the environment.
+            structure: a name of `STRUCTURES`, where actions are quantities.
+            width: units of each of two hidden layers.
+            initial_action: where in (-1, 1) actions start that are no quantities.
+
+        Raises:
+            ValueError: for an unknown structure.
+        """
+        super().__init__()
+        if structure not in STRUCTURES:
+            known = ", ".join(STRUCTURES)
+            raise ValueError(f"structure: unknown {structure!r}; known: {known}")
+        self.structure = structure
+        self.initial_action = initial_action
+        self.network = DecisionNetwork(
+            layout.num_features,
+            layout.num_globals,
+            2 if structure == "capped" else 1,
+            width,
+            pools=layout.num_products * layout.num_lanes > 1,
+        )
+        self.set_layout(layout)
+
+    def set_layout(self, layout: Layout) -> None:
+        """Takes another environment: other products, lanes and sizes, the same features.
+
+        Raises:
+            ValueError: if its features are others than those of the weights.
+        """
+        known = self.network.first.in_features
+        if layout.num_features != known:
+            raise ValueError(
+                f"the policy was trained on {known} features per decision, this environment has "
+                f"{layout.num_features}: {', '.join(layout.fields)}"
+            )
+        self.layout = layout
+        entries = {n: int(np.prod(layout.shapes[n][1:], dtype=int)) for n in layout.fields}
+        own_width = next(iter(layout.own.values())).shape[2]
+        own = [
+            layout.own.get(name, np.zeros((size, layout.num_lanes, own_width)))
+            for name, size in entries.items()
+        ]
+        common_width = sum(weights.shape[1] for weights in layout.common.values())
+        common, start = [], 0
+        for name, size in entries.items():
+            columns = np.zeros((size, common_width))
+            if name in layout.common:
+                end = start + layout.common[name].shape[1]
+                columns[:, start:end] = layout.common[name]
+                start = end
+            common.append(columns)
+        total = layout.total_rate[:, None]
+        # Lanes of one product share its demand at first; the fastest may order most of it at once.
+        share = np.where(layout.faster.any(axis=1), 1.0 / layout.num_lanes, 1.0)
+        roomy = np.where(layout.faster.any(axis=1), share, 1.7)
+        constants: dict[str, Any] = {
+            "_own": np.concatenate(own).reshape(-1, layout.num_lanes * own_width),
+            "_common": np.concatenate(common),
+            "_static": layout.static,
+            "_share": (total / layout.rate)[:, :, None],
+            "_rate": layout.rate,
+            "_total_rate": total,
+            "_base": layout.rate * layout.cover,
+            "_first_order": np.log(np.expm1(share)),
+            "_first_cap": np.log(np.expm1(roomy)),
+            "_low": layout.low,
+            "_span": layout.high - layout.low,
+        }
+        for name in (*layout.fields, *(n for n in layout.shapes if n in GLOBAL_FIELDS)):
+            shape = layout.shapes[name]
+            constants[f"_scale_{name}"] = np.broadcast_to(layout.scales[name], shape)
+        device = self.network.first.weight.device
+        for name, value in constants.items():
+            tensor = torch.tensor(np.asarray(value), dtype=torch.float32, device=device)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Actions (B, *action_shape), differentiable; the observation's fields are (B, *shape)."""
+        layout = self.layout
+        p, k = layout.num_products, layout.num_lanes
+        batch = observation["inventory_position"].shape[0]
+        stock = torch.cat(
+            [
+                (observation[name] / getattr(self, f"_scale_{name}")).reshape(batch, p, -1)
+                for name in layout.fields
+            ],
+            dim=-1,
+        )
+        own = (stock @ self._own).reshape(batch, p, k, -1)
+        common = (stock @ self._common)[:, :, None].expand(batch, p, k, -1)
+        rows = torch.cat((own * self._share, common, self._static.expand(batch, p, k, -1)), dim=-1)
+        out = self.network(rows, self._globals(observation))
+        if layout.mode != "quantity":
+            start = math.log((1.0 + self.initial_action) / (1.0 - self.initial_action))
+            return self._action(self._low + self._span * torch.sigmoid(out[..., 0] + start))
+        if self.structure == "quantity":
+            multiple = nn.functional.softplus(out[..., 0] + self._first_order)
+            return self._action(multiple * self._rate)
+        level = self._base + self._rate * out[..., 0]
+        return self._action(self._order_up_to(level, own[..., POSITION] * self._total_rate, out))
+
+    def _order_up_to(
+        self, level: torch.Tensor, position: torch.Tensor, out: torch.Tensor
+    ) -> torch.Tensor:
+        """Orders up to levels (B, P, K); what a faster lane brings counts for the slower ones."""
+        cap = None
+        if self.structure == "capped":
+            cap = nn.functional.softplus(out[..., 1] + self._first_cap) * self._rate
+        faster = self.layout.faster
+        if not faster.any():
+            units = torch.relu(level - position)
+            return units if cap is None else torch.minimum(units, cap)
+        columns: dict[int, torch.Tensor] = {}
+        for lane in np.argsort(faster.sum(axis=1), kind="stable").tolist():
+            short = level[..., lane] - position[..., lane]
+            for other in np.flatnonzero(faster[lane]).tolist():
+                short = short - columns[other]
+            units = torch.relu(short)
+            columns[lane] = units if cap is None else torch.minimum(units, cap[..., lane])
+        return torch.stack([columns[lane] for lane in sorted(columns)], dim=-1)
+
+    def _globals(self, observation: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+        """Features of no decision, (B, G); capacities are averaged over nodes."""
+        parts = []
+        for name in self.layout.shapes:
+            if name in GLOBAL_FIELDS:
+                values = observation[name] / getattr(self, f"_scale_{name}")
+                parts.append(values.mean(dim=1) if name.endswith("_capacity") else values)
+        return torch.cat(parts, dim=-1) if parts else None
+
+    def _action(self, decisions: torch.Tensor) -> torch.Tensor:
+        """Decisions (B, P, K) as the environment takes them."""
+        batch = decisions.shape[0]
+        parts, start = [], 0
+        for lanes in self.layout.lanes_by_slot:
+            parts.append(decisions[:, :, start : start + lanes].reshape(batch, -1))
+            start += lanes
+        joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return joined.reshape(batch, *self.layout.action_shape)
