@@ -1,5 +1,8 @@
 """The tuner finds known optima, and only ever sees training tapes."""
 
+import json
+
+import numpy as np
 import pytest
 
 import stockyard.agents as agents
@@ -67,3 +70,102 @@ def test_a_rule_without_parameters_cannot_be_tuned():
     """The message lists the rules that can."""
     with pytest.raises(ValueError, match="nothing to tune"):
         agents.tune("naive", NEWSVENDOR, tapes=2)
+
+
+SHORT = {"horizon": 40}
+POISSON = textbook.Poisson(4)
+TUNABLE = {
+    "constant_order": textbook.lost_sales(POISSON, 1, 1, 9, **SHORT),
+    "base_stock": textbook.shared_capacity([POISSON] * 2, 9, 1, [9, 4], **SHORT),
+    "capped_base_stock": textbook.spillover(POISSON, 1, 9, 2, num_locations=2, **SHORT),
+    "s_S": textbook.setup_cost(POISSON, 1, 9, 30, **SHORT),
+    "modified_s_S": textbook.lost_sales(POISSON, 1, 1, 9, 5, **SHORT),
+    "r_Q": textbook.setup_cost(textbook.Normal(4, 1), 1, 9, 30, **SHORT),
+    "projected_inventory_level": textbook.lost_sales(POISSON, 1, 1, 9, **SHORT),
+    "single_index": textbook.dual_sourcing(POISSON, 2, 0, 1, 2, 1, 9, **SHORT),
+    "dual_index": textbook.dual_sourcing(textbook.Normal(4, 1), 2, 0, 1, 2, 1, 9, **SHORT),
+    "capped_dual_index": textbook.dual_sourcing(POISSON, 2, 1, 1, 2, 1, 9, **SHORT),
+    "tailored_base_surge": textbook.dual_sourcing(POISSON, 2, 0, 1, 2, 1, 9, **SHORT),
+    "echelon_base_stock": textbook.one_warehouse([POISSON] * 3, 1, 1, 1, 2, 9, **SHORT),
+    "control_limit": textbook.batch_dispatch(POISSON, 10, 20, 1, **SHORT),
+}
+
+
+def test_every_rule_with_a_search_is_tried_below():
+    """A new rule must tune itself somewhere."""
+    have = {k for k, e in agents.registered().items() if tuning.search_of(e.resolve())}
+    assert set(TUNABLE) <= have and have - set(TUNABLE) <= {"steady_five"}
+
+
+@pytest.mark.parametrize("name", TUNABLE)
+def test_tuned_parameters_are_those_that_make_takes(name):
+    """A search may run in other coordinates; what it returns may be printed, kept and given."""
+    problem = TUNABLE[name]
+    result = agents.tune(name, problem, tapes=4)
+    assert json.loads(json.dumps(result.parameters)) == result.parameters
+    run = agents.evaluate(
+        agents.make(name, problem, **result.parameters), problem, num_tapes=4, split="train"
+    )
+    assert run.mean == pytest.approx(result.score)
+    assert len(result.history) < 250  # a minute is 500 candidates of a thousand periods
+
+
+def test_a_rule_without_its_parameters_tunes_itself():
+    """`make` needs no numbers that nobody knows."""
+    problem = TUNABLE["control_limit"]
+    rule = agents.make("control_limit", problem)
+    given = agents.make(
+        "control_limit", problem, **agents.tune("control_limit", problem).parameters
+    )
+    seen = {"parcels": np.array([[0.0, 0.0, float(n)] for n in range(12)])}
+    seen |= {"inventory_position": np.zeros((12, 1)), "on_hand": np.zeros((12, 1))}
+    assert (rule.predict(seen)[0] == given.predict(seen)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "optimal"),
+    [
+        (  # two valleys: one order a period, or one in two (Zheng & Federgruen 1991)
+            "s_S",
+            textbook.setup_cost(textbook.Poisson(65), 1, 9, 64, horizon=300),
+            {"reorder_point": 56, "order_up_to": 75},
+        ),
+        (  # a ridge along the pipeline (Gijsbrechts et al. 2022)
+            "single_index",
+            textbook.dual_sourcing(textbook.Uniform(0, 4), 4, 0, 100, 110, 5, 495, horizon=300),
+            {"order_up_to": 8, "expedited_order_up_to": 7},
+        ),
+        (
+            "capped_dual_index",
+            textbook.dual_sourcing(textbook.Uniform(0, 4), 2, 0, 100, 110, 5, 495, horizon=300),
+            {"expedited_order_up_to": 4, "regular_order_up_to": 8, "cap": 2},
+        ),
+        (  # units of one product are had by giving up another's
+            "base_stock",
+            textbook.shared_capacity(
+                [textbook.Poisson(4), textbook.Poisson(6), textbook.Poisson(9)],
+                18,
+                1,
+                [5, 3, 4],
+                horizon=300,
+            ),
+            {"order_up_to": [4, 5, 9]},
+        ),
+        (
+            "echelon_base_stock",
+            textbook.serial(textbook.Normal(5, 1), [0, 1, 2], [7, 4, 2], 37.12, horizon=300),
+            {"order_up_to": [6.49, 12.02, 22.71]},
+        ),
+    ],
+    ids=["s_S", "single_index", "capped_dual_index", "products", "serial"],
+)
+def test_tuned_rules_come_close_to_the_known_optimum(name, problem, optimal):
+    """On other tapes within half a per cent of the exact parameters, all tapes in common."""
+
+    def cost(parameters):
+        rule = agents.make(name, problem, **parameters)
+        return -agents.evaluate(rule, problem, num_tapes=200, warmup=50).mean
+
+    result = agents.tune(name, problem, tapes=32)
+    assert result.converged
+    assert cost(result.parameters) <= 1.005 * cost(optimal)
