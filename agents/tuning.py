@@ -45,10 +45,10 @@ def tune(
 
     Coordinate by coordinate, a grid of 5 points moves on where the best lies on its edge, and
     shrinks by half around the best otherwise, until it is as fine as a unit, or 2 % of the range it
-    began with, or `ROUNDS` are over; the result says which. A ridge can hold coordinates up, for
+    began with, or `ROUNDS` are over; the result says which. A ridge can hold whole numbers up, for
     on it two must move together (a unit less of one level, a unit more of another): so the search
-    then walks among the neighbours that differ by one step in one coordinate or in two, until none
-    is better. Where costs have several valleys, each is searched. All candidates meet the same
+    then walks among the neighbours that differ by a unit in one of them or in two, until none is
+    better. Where costs have several valleys, each is searched. All candidates meet the same
     tapes.
 
     Args:
@@ -159,24 +159,24 @@ def _among_neighbours(
     score: Callable[[Point], float],
     tell: Callable[[str, Point], None],
 ) -> Point:
-    """Moves to better neighbours, one step away in one coordinate or in two, while there are any.
+    """Moves to better neighbours, a unit away in one whole number or in two, while there are any.
 
-    The step is a unit, or the finest grid.
+    Coordinates without a unit stay: along a ridge of theirs a walk would be long and gain little.
     """
-    if len(space) < 2:
+    whole = [k for k, p in enumerate(space) if p.integer]
+    if len(whole) < 2:
         return best
-    steps = [1.0 if p.integer else FINEST * (p.high - p.low) for p in space]
-    single = [{k: sign} for k in range(len(space)) for sign in (1, -1)]
+    single = [{k: sign} for k in whole for sign in (1, -1)]
     double = [
         {j: first, k: second}
-        for j, k in itertools.combinations(range(len(space)), 2)
+        for j, k in itertools.combinations(whole, 2)
         for first, second in ((1, -1), (-1, 1), (1, 1), (-1, -1))
     ]
     for _ in range(ROUNDS):
         before = best
         for move in single + double:
             moved = tuple(
-                _snap(p, v + move.get(k, 0) * steps[k])
+                _snap(p, v + move.get(k, 0))
                 for k, (p, v) in enumerate(zip(space, best, strict=True))
             )
             while score(moved) > score(best):  # and on, as long as it pays
