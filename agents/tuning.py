@@ -115,7 +115,8 @@ def _tunable(name: str) -> tuple[Callable[..., Any], Search]:
 
 
 def _named(space: tuple[Parameter, ...], values: Point) -> dict[str, float]:
-    return {p.name: v for p, v in zip(space, values, strict=True)}
+    """A point by the names of its coordinates, whole numbers as such."""
+    return {p.name: int(v) if p.integer else v for p, v in zip(space, values, strict=True)}
 
 
 def _beginnings(space: tuple[Parameter, ...]) -> list[tuple[Parameter, ...]]:

@@ -205,7 +205,8 @@ def _share_space(facts: Facts) -> tuple[Parameter, ...]:
 
 def _share_of_demand(facts: Facts, values: Mapping[str, float]) -> dict[str, Any]:
     points = StockingPoints(facts, "constant_order")
-    return {"quantity": [float(q) for q in values["share"] * points.mean_per_review]}
+    quantity = [float(q) for q in values["share"] * points.mean_per_review]
+    return {"quantity": quantity if len(quantity) > 1 else quantity[0]}
 
 
 @tuned_by(_share_space, _share_of_demand)

@@ -218,10 +218,13 @@ class StockingPoints:
     def from_groups(self, name: str, values: Mapping[str, float]) -> float | list[float]:
         """A parameter of all points from the coordinates of their groups."""
         groups = self.groups()
-        filled = np.zeros(self.count)
+        if len(groups) == 1:
+            return values[name]
+        filled = [0.0] * self.count
         for own, label in zip(groups, _labels(name, len(groups)), strict=True):
-            filled[own] = values[label]
-        return float(filled[0]) if len(groups) == 1 else [float(x) for x in filled]
+            for point in own:
+                filled[point] = values[label]
+        return filled
 
 
 def _labels(name: str, count: int) -> list[str]:

@@ -90,6 +90,9 @@ TUNABLE = {
     "control_limit": textbook.batch_dispatch(POISSON, 10, 20, 1, **SHORT),
 }
 
+CONTINUOUS = ("constant_order", "projected_inventory_level", "r_Q", "dual_index")
+"""Tuned where demand is Normal, or by a parameter that is no number of units."""
+
 
 def test_every_rule_with_a_search_is_tried_below():
     """A new rule must tune itself somewhere."""
@@ -107,6 +110,8 @@ def test_tuned_parameters_are_those_that_make_takes(name):
         agents.make(name, problem, **result.parameters), problem, num_tapes=4, split="train"
     )
     assert run.mean == pytest.approx(result.score)
+    flat = np.hstack(list(result.parameters.values()))
+    assert np.issubdtype(flat.dtype, np.integer) or name in CONTINUOUS  # whole units, whole numbers
     assert len(result.history) < 250  # a minute is 500 candidates of a thousand periods
 
 
