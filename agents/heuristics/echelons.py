@@ -303,7 +303,7 @@ def echelon_base_stock(
     References:
         Clark & Scarf, Management Science 6, 1960; Federgruen & Zipkin, Management Science 30, 1984;
         Eppen & Schrage, in Multi-Level Production/Inventory Control Systems, 1981; van der Heijden,
-        Diks & de Kok, European Journal of Operational Research 103, 1997; for the tuner's first
+        Diks & de Kok, International Journal of Production Economics 49, 1997; for the tuner's first
         levels Shang & Song, Management Science 49, 2003.
     """
     facts = Facts(env)

@@ -261,8 +261,7 @@ def myopic(env: Any) -> Myopic:
         env: a built lost-sales problem of one product in whole units.
 
     References:
-        Zipkin, Old and new methods for lost-sales inventory systems, Operations Research 56, 2008,
-        section 4.
+        Zipkin, Old and new methods for lost-sales inventory systems, Operations Research 56, 2008.
     """
     return Myopic(Facts(env), "myopic")
 
@@ -277,8 +276,7 @@ def myopic_2(env: Any) -> Myopic2:
         env: a built lost-sales problem of one product in whole units.
 
     References:
-        Zipkin, Old and new methods for lost-sales inventory systems, Operations Research 56, 2008,
-        section 4.
+        Zipkin, Old and new methods for lost-sales inventory systems, Operations Research 56, 2008.
     """
     return Myopic2(Facts(env), "myopic_2")
 
