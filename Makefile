@@ -1,5 +1,6 @@
 # make demo   trains an agent on real demand and compares it with the classical policies
 # make test   everything that CI runs: checks, the wheel from an empty folder, all tests
+# make validate  recomputes every known answer and simulates it: docs/validation.md
 # make check  linters, formatter, types, spelling, tests
 # Each target does its own set-up; Python 3.11 and make are all that must be there.
 
@@ -19,7 +20,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: venv install demo check lint format wheel wheel-test test benchmark clean
+.PHONY: venv install demo check lint format wheel wheel-test test benchmark validate clean
 
 venv: $(VENV)/.dev
 
@@ -77,6 +78,10 @@ test: lint wheel-test
 
 benchmark: $(VENV)/.core
 	$(BIN)/python -m stockyard.scripts.benchmark
+
+# Every known answer, recomputed and simulated; the same command goes on where it was interrupted.
+validate: $(VENV)/.core
+	$(BIN)/python -m stockyard.scripts.validate output=docs/validation.json workers=$(WORKERS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -74,9 +74,23 @@ class TuneSchema:
     output: str | None = None  # JSON file; null: tuning.json in the folder of this command
 
 
+@dataclass
+class ValidateSchema:
+    """`validate.yaml`, of `stockyard-validate`."""
+
+    table: str | None = None  # YAML file of instances; null: the known answers that come with us
+    only: Any = None  # instances or problems by name, with * and ?; a list of them; null: all
+    short: bool = False  # a small subset in small batches
+    output: str | None = None  # JSON file, the page beside it; null: in the folder of this command
+    resume: bool = True  # go on with the rows of an interrupted run in `output`
+    workers: int = 1  # processes
+    seed: int = 0
+
+
 def register_schemas() -> None:
     """Makes the schemas known to Hydra; doing it twice does no harm."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainSchema)
     store.store(name="evaluate_schema", node=EvaluateSchema)
     store.store(name="tune_schema", node=TuneSchema)
+    store.store(name="validate_schema", node=ValidateSchema)

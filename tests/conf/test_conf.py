@@ -8,7 +8,7 @@ import gymnasium as gym
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 import stockyard.conf
@@ -18,7 +18,7 @@ from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line
 
 CONF = Path(stockyard.conf.__file__).parent
-PRIMARIES = ("config", "evaluate", "tune")
+PRIMARIES = ("config", "evaluate", "tune", "validate")
 
 
 def choices(group):
@@ -36,7 +36,7 @@ def composed(*overrides, name="config", **arguments):
 def test_every_group_is_tested_here():
     """A group that no test knows would be the one that does not compose."""
     groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name[0] not in "_."}
-    assert groups == {"agent", "env", "experiment", "launcher", "scenario"}
+    assert groups == {"agent", "env", "experiment", "launcher", "scenario", "validate"}
     assert {path.stem for path in CONF.glob("*.yaml")} == set(PRIMARIES)
 
 
@@ -69,16 +69,39 @@ def test_every_scenario_reaches_the_environment(choice):
     command_line.check(spec)
 
 
-@pytest.mark.parametrize("choice", ["lost_sales", "newsvendor", "setup_cost"])
+def test_every_textbook_problem_has_a_file():
+    """A problem without one cannot be trained on from the command line."""
+    assert {p.stem for p in (CONF / "env" / "textbook").glob("*.yaml")} == set(textbook.PROBLEMS)
+
+
+@pytest.mark.parametrize("choice", textbook.PROBLEMS)
 def test_a_textbook_file_has_every_parameter_as_a_key(choice):
     """What is documented can be set without a plus."""
     file = OmegaConf.load(CONF / "env" / "textbook" / f"{choice}.yaml")
     named = {p.name for p in inspect.signature(getattr(textbook, choice)).parameters.values()}
     drawn = {f"demand_{f.name}" for kind in DISTRIBUTIONS.values() for f in fields(kind)}
     assert set(file) - {"_target_"} == (named - {"demand_parameters"}) | drawn
-    for name, wanted in (("pmf", "demand_p=[0.5,0.5]"), ("deterministic", "demand_values=[1,2]")):
-        overrides = [f"env=textbook/{choice}", f"env.demand={name}", f"env.{wanted}"]
-        command_line.specification(composed(*overrides, "env.demand_mean=null").env)
+    path = CONF / "env" / "textbook" / f"{choice}.yaml"
+    for line in path.read_text().splitlines():
+        assert line.startswith(("_target_", "#")) or "  # " in line, line
+
+
+@pytest.mark.parametrize("choice", textbook.PROBLEMS)
+@pytest.mark.parametrize(
+    "law", ["pmf demand_p=[0.5,0.5]", "deterministic demand_values=[1,2]", "poisson demand_mean=2"]
+)
+def test_any_distribution_is_chosen_on_the_command_line(choice, law):
+    """What the file's own distribution has is taken back with null."""
+    name, _, given = law.partition(" ")
+    file = OmegaConf.load(CONF / "env" / "textbook" / f"{choice}.yaml")
+    own = [f"env.{k}=null" for k, v in file.items() if k.startswith("demand_") and v is not None]
+    count = next((k for k in file if k.startswith("num_")), None)
+    size = ["env.num_products=" + str(len(file.penalty_costs))] if count == "num_products" else []
+    overrides = [f"env=textbook/{choice}", f"env.demand={name}", *own, f"env.{given}", *size]
+    scenario = command_line.specification(composed(*overrides).env)["scenario"]
+    laws = getattr(scenario, "demand", None) or scenario.arrivals
+    laws = laws if isinstance(laws, tuple) else (laws,)
+    assert {type(law) for law in laws} == {DISTRIBUTIONS[name]}
 
 
 @pytest.mark.parametrize(
@@ -96,14 +119,20 @@ def test_every_setting_of_an_agent_differs_from_its_default_and_has_a_comment(ch
     """Defaults live in Python; a number without a unit can be read in two ways."""
     path = CONF / "agent" / f"{choice}.yaml"
     agent = OmegaConf.to_container(OmegaConf.load(path))
+    if agent["_target_"].endswith("sb3.Learner"):
+        owners = (algorithm_class(agent["algorithm"]), Learner)
+    else:
+        owners = (get_class(agent["_target_"]),)
     defaults = {
         name: parameter.default
-        for owner in (algorithm_class(agent["algorithm"]), Learner)
+        for owner in owners
         for name, parameter in inspect.signature(owner).parameters.items()
     }
     for key, value in agent.items():
         given = tuple(value) if isinstance(value, list) else value
-        assert key.startswith("_") or defaults[key] != given, key
+        # the settings of a learner of our own are listed to be found
+        assert key.startswith("_") or key in defaults, key
+        assert key.startswith("_") or owners[-1] is not Learner or defaults[key] != given, key
     words = ("_target_", "algorithm", "policy:", "policy_kwargs", "activation", "#")
     for line in path.read_text().splitlines():
         assert line.startswith(words) or "  # " in line, line

@@ -1,8 +1,6 @@
 """Dual sourcing, echelons, locations, shared capacity and dispatch: limits and other routes."""
 
 import itertools
-import json
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -12,19 +10,17 @@ from scipy import stats
 from stockyard.agents import oracles
 from stockyard.agents.oracles import (
     capacity,
-    dispatch,
     dual_sourcing,
     echelons,
     locations,
     one_warehouse,
+    verification,
 )
 from stockyard.agents.oracles.demand import newsvendor_cost
 from stockyard.agents.oracles.dynamic_programming import Process
 from stockyard.envs import textbook
-from stockyard.envs.network.distributions import named
 
-FILE = pathlib.Path(__file__).parents[2] / "known_answers" / "oracles.json"
-FACTS = json.loads(FILE.read_text(encoding="utf-8"))
+TABLE = {instance.id: instance for instance in verification.load_table()}
 
 
 def dual(regular: int, expedited: int, premium: float, **changed: Any) -> dict[str, Any]:
@@ -91,21 +87,6 @@ def test_dual_sourcing_takes_demand_without_bound() -> None:
     )
     value = dual_sourcing.value_iteration(wide.update, np.zeros(wide.shape))
     assert value.cost == pytest.approx(found.cost, rel=1e-8)
-
-
-@pytest.mark.parametrize("fact", FACTS["continuous_review"], ids=lambda fact: fact["name"])
-def test_clark_scarf_in_continuous_review(fact: dict[str, Any]) -> None:
-    """Shang & Song 2003, Snyder & Shen Ex. 6.1 and two instances without a published figure."""
-    law = dict(fact["demand"])
-    found = echelons.clark_scarf(
-        named(law.pop("name"), **law),
-        fact["lead_times"],
-        fact["echelon_holding_costs"],
-        fact["penalty_cost"],
-    )
-    # the recorded figures of Normal instances stand on a coarser grid than ours
-    assert found.cost == pytest.approx(fact["cost"], rel=fact["tolerance"])
-    assert found.order_up_to == pytest.approx(fact["order_up_to"], abs=fact["level_error"])
 
 
 @pytest.mark.parametrize("law", [textbook.Normal(50, 8), textbook.Poisson(7)], ids=str)
@@ -178,21 +159,6 @@ def test_one_period_placement_is_that_of_enumeration() -> None:
         assert period((x1, x2)) == pytest.approx(p[0] @ cost @ p[1], rel=1e-9)
 
 
-def test_lot_splits_are_the_recorded_ones() -> None:
-    """Best, even and one-sided splits (B2)."""
-    fact = FACTS["B2"]
-    laws = [textbook.Poisson(mean) for mean in fact["mu"]]
-    costs = dict(local_cost=fact["local"], cross_cost=fact["cross"], penalty_cost=fact["lost"])
-    for result in fact["results"]:
-        n = result["N"]
-        levels, cost = locations.fixed_lot_split(laws, n, **costs)
-        assert list(levels) == result["split"]
-        assert cost == pytest.approx(result["cost"], rel=1e-9)
-        period = locations.OnePeriod(laws, 0.0, fact["lost"], fact["local"], fact["cross"])
-        assert period((n // 2, n // 2)) == pytest.approx(result["cost_even"], rel=1e-9)
-        assert period((n, 0)) == pytest.approx(result["cost_all_FC1"], rel=1e-9)
-
-
 def test_spilling_helps_and_pooling_bounds_it() -> None:
     """Profit: own shelves <= spillover at those levels <= best spillover <= one pooled stock."""
     given = dict(
@@ -208,8 +174,11 @@ def test_spilling_helps_and_pooling_bounds_it() -> None:
     spilling = 120 - oracles.optimal_cost(textbook.spillover(**given))
     pooled = textbook.newsvendor(textbook.Poisson(20), 3, 5)  # 1 to ship what is sold
     bound = 120 - 20 - oracles.optimal_cost(pooled)
-    assert alone < FACTS["B1"]["profit_at_no_spill_levels"] < spilling < bound
-    assert bound == pytest.approx(FACTS["B1"]["pooled_upper_bound"], rel=1e-9)
+    at_their_levels = 120 - next(
+        a.recorded for a in TABLE["B1"].answers if a.parameters == {"order_up_to": [9, 13]}
+    )
+    assert alone < at_their_levels < spilling < bound
+    assert bound == pytest.approx(100 - TABLE["B1/pooled"].answers[0].recorded, rel=1e-9)
 
 
 def test_a_single_location_is_lost_sales() -> None:
@@ -272,19 +241,6 @@ def test_fast_and_plain_tables_agree() -> None:
     probability = np.array([law.p[a] * law.p[b] for a, b in outcomes])
     plain = Process(successor, probability, fast.cost)
     assert plain.average().cost == pytest.approx(fast.average().cost, rel=1e-8)
-
-
-def test_consolidation_formulas() -> None:
-    """Quantity and time policies, the best of each (D1)."""
-    fact = FACTS["D1"]
-    given = (fact["arrival_rate"], fact["dispatch_cost"], fact["waiting_cost"])
-    found = dispatch.consolidation(*given)
-    assert found.quantity == fact["q_star"]
-    assert found.quantity_cost == pytest.approx(fact["cost_q"], rel=1e-12)
-    assert found.interval == pytest.approx(fact["T_star"], rel=1e-12)
-    assert found.interval_cost == pytest.approx(fact["cost_T"], rel=1e-12)
-    free = dispatch.interval_policy_cost(*given, fact["T_star_no_charge_if_empty"], False)
-    assert free == pytest.approx(fact["cost_T_no_charge_if_empty"], rel=1e-10)
 
 
 def test_slack_zero_sends_what_pays() -> None:

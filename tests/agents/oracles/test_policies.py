@@ -4,8 +4,6 @@ Each reads the observation of its world; a field or an axis read wrongly shows i
 are fixed, and the statistics allow four standard errors.
 """
 
-import json
-import pathlib
 import subprocess
 import sys
 
@@ -13,16 +11,15 @@ import numpy as np
 import pytest
 
 from stockyard.agents import evaluate, oracles
-from stockyard.agents.oracles.verification import instance_of
+from stockyard.agents.oracles import verification
 from stockyard.agents.policy import Policy
 from stockyard.envs import textbook
 
-FILE = pathlib.Path(__file__).parents[2] / "known_answers" / "oracles.json"
-FACTS = {f["name"]: f for f in json.loads(FILE.read_text(encoding="utf-8"))["textbook"]}
+TABLE = {instance.id: instance for instance in verification.load_table()}
 
 PLAYED = {
     **{
-        name: instance_of(FACTS[name])
+        name: TABLE[name].build()
         for name in (
             "A1c",
             "A2_Ex4.7_mu6",
@@ -70,7 +67,7 @@ def test_optimal_policies_earn_the_optimal_cost(name: str) -> None:
 @pytest.mark.parametrize("name", ["B1", "C2", "C3"])
 def test_one_period_optima_are_earned(name: str) -> None:
     """Horizon 1: every tape is one draw."""
-    instance = instance_of(FACTS[name])
+    instance = TABLE[name].build()
     solution = oracles.solve(instance)
     result = evaluate(solution.policy, instance, periods=1, num_tapes=4000, seed=11)
     assert abs(-result.mean - solution.cost) <= 4.0 * result.standard_error
