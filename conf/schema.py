@@ -39,7 +39,7 @@ class TrainSchema:
     n_envs: int = II("agent.n_envs")  # batch size; the agent's settings were chosen for its own
     eval: EvaluationSchema = field(default_factory=EvaluationSchema)
     checkpoint: CheckpointSchema = field(default_factory=CheckpointSchema)
-    against: list[Any] = field(default_factory=lambda: ["base_stock"])  # heuristics to beat
+    against: list[Any] | None = None  # heuristics to beat; null: one for what is decided
     resume: str | None = None  # a run folder to go on with
     progress: bool = True
 
@@ -50,8 +50,9 @@ class EvaluateSchema:
 
     env: Any = MISSING
     scenario: Any = MISSING
-    # heuristics by name, or {name: base_stock, order_up_to: 30}; run folders by path
-    policies: list[Any] = field(default_factory=lambda: ["naive", "newsvendor", "base_stock"])
+    # heuristics by name, or {name: base_stock, order_up_to: 30}; run folders by path; null: naive,
+    # newsvendor and base_stock, or where not only orders are decided a rule that decides the same
+    policies: list[Any] | None = None
     against: str | None = None  # whom to compare with; null: the best
     tapes: int = 256
     periods: int | None = None  # null: the horizon of the environment, less the warm-up
@@ -68,7 +69,7 @@ class TuneSchema:
 
     env: Any = MISSING
     scenario: Any = MISSING
-    policy: str = "base_stock"  # a heuristic by name
+    policy: str | None = None  # a heuristic by name; null: one for what is decided
     tapes: int = 64  # training tapes
     seed: int = 0
     output: str | None = None  # JSON file; null: tuning.json in the folder of this command

@@ -145,6 +145,27 @@ def build_policy(entry: Any, env: Mapping[str, Any], which: str = "best") -> tup
     raise ValueError(f"unknown policy {text!r}; known: {known}; a run folder goes by its path")
 
 
+def usual_policies(env: Mapping[str, Any], wanted: list[str]) -> list[str]:
+    """Names the heuristics to compare with where the user names none.
+
+    Args:
+        env: The specification of the environment.
+        wanted: Those for an environment in which nothing but orders is decided.
+    """
+    import gymnasium as gym
+
+    import stockyard.envs  # noqa: F401  (registers the ids)
+
+    built = gym.make_vec(**{**env, "num_envs": 1})
+    try:
+        base: Any = built.unwrapped
+        slots = set(getattr(getattr(base, "task", None), "slots", ("replenish",)))
+    finally:
+        built.close()
+    others = {("place", "replenish"): ["echelon_base_stock"], ("dispatch",): ["control_limit"]}
+    return others.get(tuple(sorted(slots)), wanted)
+
+
 def plain(config: Any) -> Any:
     """Turns a configuration into plain, resolved Python."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config

@@ -39,6 +39,8 @@ def compare_policies(config: DictConfig) -> Path:
         spec = command_line.specification(config.env)
         command_line.check(spec)
         entries = command_line.plain(config.policies)
+        if entries is None:
+            entries = command_line.usual_policies(spec, ["naive", "newsvendor", "base_stock"])
         if not entries:
             raise ValueError("policies is empty")
         built = [

@@ -113,7 +113,10 @@ def rivals(config: DictConfig, spec: Mapping[str, Any]) -> dict[str, float]:
     if config.eval.tapes <= 0:
         return {}
     earned = {}
-    for entry in command_line.plain(config.against):
+    entries = command_line.plain(config.against)
+    if entries is None:
+        entries = command_line.usual_policies(spec, ["base_stock"])
+    for entry in entries:
         name, policy = command_line.build_policy(entry, {**spec, "split": "train"})
         evaluation = evaluate(
             policy,

@@ -31,10 +31,11 @@ def tune_policy(config: DictConfig) -> Path:
     with command_line.explained():
         spec = command_line.specification(config.env)
         command_line.check(spec)
-        if config.policy not in registered():
+        name = config.policy or command_line.usual_policies(spec, ["base_stock"])[0]
+        if name not in registered():
             known = ", ".join(registered())
-            raise ValueError(f"unknown heuristic {config.policy!r}; known: {known}")
-        result = tune(config.policy, spec, tapes=config.tapes, seed=config.seed)
+            raise ValueError(f"unknown heuristic {name!r}; known: {known}")
+        result = tune(name, spec, tapes=config.tapes, seed=config.seed)
 
     for name, value in result.parameters.items():
         print(f"{name} = {value}")
@@ -47,7 +48,7 @@ def tune_policy(config: DictConfig) -> Path:
     write_json_atomic(
         output,
         {
-            "policy": config.policy,
+            "policy": name,
             "environment": command_line.plain(config.env),
             "tapes": config.tapes,
             "seed": config.seed,

@@ -18,6 +18,7 @@ import json
 import math
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -39,7 +40,7 @@ STANDARD_ERRORS = 4.0
 MOST_ERROR = 0.005  # of the value
 MOST_BATCHES = 40
 WARMUP = 300  # periods; the slowest rule, a constant order, mixes in less
-TAPES, PERIODS = 1024, 500  # of a batch
+TAPES, PERIODS = 1024, 1000  # of a batch
 SHORT_TAPES, SHORT_PERIODS = 256, 250
 ONE_PERIOD_TAPES = 8192  # of a batch where an episode is one period
 ROUNDING = 1e-6  # relative; observations are float32
@@ -78,9 +79,8 @@ def validate(config: DictConfig) -> tuple[Path, bool]:
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted; the same command with output={path} goes on from here")
     report.finish()
-    counts = report.counts()
-    print(", ".join(f"{number} {verdict}" for verdict, number in counts.items()))
-    return path, set(counts) <= {AGREES}
+    print(report.told())
+    return path, set(report.counts()) <= {AGREES}
 
 
 def chosen(
@@ -161,7 +161,7 @@ def rows(
         instance: of the table.
         answer_ids: which of its answers.
         short: smaller batches of tapes.
-        seed: of the first tape.
+        seed: moves all tapes; each instance has its own, the same for all its policies.
     """
     from stockyard.agents.oracles.verification import Exact
 
@@ -246,7 +246,8 @@ def _exact(row: Row, exact: Exact, answer: Answer, wrong: list[str]) -> Any:
                 f"not {_figures(comparison.expected)}"
             )
     if answer.published is not None and not _is_as_printed(answer.published, expected):
-        row["notes"].append(f"the printed {answer.published} is not met")
+        share = 100.0 * (float(answer.published) / expected - 1.0)
+        row["notes"].append(f"printed: {answer.published}, {share:+.2f} %")
     return expected
 
 
@@ -298,7 +299,7 @@ def _simulated(
     warmup = 0 if is_single else WARMUP
     costs = np.zeros(0)
     for batch in range(MOST_BATCHES):
-        first = seed + batch * tapes
+        first = seed + 2**20 * (zlib.crc32(exact.instance.id.encode()) % 2**20) + batch * tapes
         run = agents.evaluate(
             policy, spec, periods=periods, warmup=warmup, seed=first, num_tapes=tapes
         )
@@ -386,7 +387,7 @@ class Report:
         done = f"[{len(self._rows)}/{len(self._wanted)}]"
         parts = [f"exact {_figures(row['exact'])}" if row["exact"] is not None else ""]
         if row["simulated"] is not None:
-            parts.append(f"simulated {row['simulated']:.5g} ± {row['standard_error']:.2g}")
+            parts.append(f"simulated {_measured(row)}")
         parts.append(row["verdict"].upper() if row["verdict"] != AGREES else AGREES)
         if row["verdict"] != AGREES:
             parts.append("; ".join(row["notes"]))
@@ -398,6 +399,12 @@ class Report:
         """Verdict -> how many rows."""
         verdicts = [row["verdict"] for row in self._ordered()]
         return {v: verdicts.count(v) for v in (AGREES, DIFFERS, UNDECIDED, FAILED) if v in verdicts}
+
+    def told(self) -> str:
+        """The verdicts in words."""
+        words = {AGREES: "agree", DIFFERS: "differ"}
+        counts = self.counts().items()
+        return ", ".join(f"{number} {words.get(verdict, verdict)}" for verdict, number in counts)
 
     def finish(self) -> None:
         """Writes the file as complete, and the page."""
@@ -420,7 +427,6 @@ class Report:
         """The page, for people."""
         shown = self._ordered()
         simulated = sum(row["simulated"] is not None and bool(row["tapes"]) for row in shown)
-        counts = ", ".join(f"{number} {verdict}" for verdict, number in self.counts().items())
         head = self._head
         lines = [
             "# Validation",
@@ -430,17 +436,20 @@ class Report:
             "",
             f"    {head['command']}",
             "",
-            f"**{len(shown)} rows of {len(self._instances)} instances: {counts}.** {simulated} "
-            "were simulated in the environment, the others are exact figures only and say why.",
+            f"**{len(shown)} rows of {len(self._instances)} instances: {self.told()}.**",
+            f"{simulated} were simulated in the environment; the others are figures of an oracle",
+            "only, and say why.",
             "",
             "*Published* is the figure as printed, *recorded* the exact one in the table of known",
             "answers, *exact* what the oracles compute now, *simulated* the mean cost per period",
             "of the policy in the environment with its standard error, all in USD. A row agrees if",
-            "exact is recorded within the tolerance of the table, and",
-            f"simulated within {STANDARD_ERRORS:g} standard errors of exact, each at most "
-            f"{100 * MOST_ERROR:g} % of the value.",
-            "The costs of dual sourcing are simulated less the regular price of the demand that a",
-            "tape has above or below its mean, which every policy pays alike. The numbers in full:",
+            "exact equals recorded within the tolerance of the table, and simulated lies within",
+            f"{STANDARD_ERRORS:g} standard errors of exact, themselves at most "
+            f"{100 * MOST_ERROR:g} % of the value. A printed",
+            "figure that exact does not round to is quoted with the difference. The policies of an",
+            "instance meet the same tapes. From the costs of dual sourcing is taken the regular",
+            "price of the demand that a tape has above the mean, which every policy pays alike.",
+            "All digits:",
             f"[{self.path.name}]({self.path.name}).",
         ]
         for problem in dict.fromkeys(instance.problem for instance in self._instances):
@@ -463,17 +472,23 @@ class Report:
             if row["simulated"] is None:
                 cells.append("")
             else:
-                cells.append(f"{row['simulated']:.5g} ± {row['standard_error']:.2g}")
+                cells.append(_measured(row))
             verdict = row["verdict"] if row["verdict"] == AGREES else f"**{row['verdict']}**"
             cells.append("; ".join([verdict, *row["notes"]]))
             lines.append(_line(cells))
         lines.append("")
+        sources: dict[str, list[str]] = {}
         for instance in self._instances:
             if instance.problem == problem:
                 given = ", ".join(f"{k} {_figures(v)}" for k, v in instance.parameters.items())
-                source = f" Source: {instance.source}." if instance.source else ""
-                lines.append(f"- {instance.id}: {given}.{source}")
-        return lines
+                lines.append(f"- {instance.id}: {given}")
+                if instance.source:
+                    sources.setdefault(instance.source, []).append(instance.id)
+        lines += [""] if sources else []
+        for source, names in sources.items():
+            whose = "" if len(sources) == 1 else f" of {', '.join(names)}"
+            lines.append(f"Source{whose}: {source}.\n")
+        return lines[:-1] + [lines[-1].rstrip()]
 
 
 @functools.cache
@@ -498,6 +513,13 @@ def _figures(value: Any) -> str:
             shown = [*shown[:6], f"… {len(shown)} in all"]
         return "[" + ", ".join(shown) + "]"
     return str(value) if isinstance(value, str | bool | int) else f"{value:.7g}"
+
+
+def _measured(row: Row) -> str:
+    """Mean and standard error, with two digits of the error."""
+    error = row["standard_error"]
+    decimals = max(1 - math.floor(math.log10(error)), 0) if error > 0 else 4
+    return f"{row['simulated']:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException
@@ -12,6 +13,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 import stockyard.conf
+from stockyard.agents import registered
 from stockyard.agents.learners.sb3 import Learner, algorithm_class
 from stockyard.envs import textbook
 from stockyard.envs.network.distributions import DISTRIBUTIONS
@@ -102,6 +104,25 @@ def test_any_distribution_is_chosen_on_the_command_line(choice, law):
     laws = getattr(scenario, "demand", None) or scenario.arrivals
     laws = laws if isinstance(laws, tuple) else (laws,)
     assert {type(law) for law in laws} == {DISTRIBUTIONS[name]}
+
+
+@pytest.mark.parametrize("choice", textbook.PROBLEMS)
+def test_the_usual_policies_decide_what_the_environment_asks_for(choice):
+    """Naming none must not end in an error about a policy that nobody named."""
+    spec = command_line.specification(composed(f"env=textbook/{choice}").env)
+    envs = gym.make_vec(num_envs=1, **spec)
+    usual = command_line.usual_policies(spec, ["naive", "base_stock"])
+    slots = set(envs.unwrapped.task.slots)
+    assert usual[0] in registered()
+    if slots == {"replenish"}:
+        assert usual == ["naive", "base_stock"]
+    elif slots == {"dispatch"}:
+        assert registered()[usual[0]].resolve()(envs, threshold=3).action_mode == "quantity"
+    else:
+        levels = np.arange(envs.unwrapped.world.network.num_nodes) + 3.0
+        made = registered()[usual[0]].resolve()(envs, order_up_to=levels.tolist())
+        assert made.action_mode == "quantity"
+    envs.close()
 
 
 @pytest.mark.parametrize(

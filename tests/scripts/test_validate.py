@@ -95,7 +95,7 @@ def test_a_user_s_table_is_validated(command):
     assert third["exact"] is None and third["simulated"] >= first["exact"]
     assert fourth["verdict"] == "agrees"
     page = Path("out.md").read_text()
-    assert "4 agrees" in page and "base_stock(order_up_to=6)" in page
+    assert ": 4 agree.**" in page and "base_stock(order_up_to=6)" in page
     assert "no exact figure" in page
 
 
