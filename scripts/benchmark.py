@@ -249,7 +249,7 @@ def _ppo() -> Figure:
 
     case = Case("PPO, shipped configuration, lost sales", 20e3, 20e3, "frames/s")
     with initialize_config_module("stockyard.conf", version_base="1.3"):
-        config = compose("config", overrides=["experiment=lost_sales"])
+        config = compose("config", overrides=["experiment=lost_sales_ppo"])
     steps, rates = 200_000, []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:

@@ -9,8 +9,8 @@ A batch of tapes is walked in segments. In a segment of S steps the policy decid
 the L steps of look-ahead after it the policy decides but does not learn, and all costs count: so
 what an order at the end of the segment brings about is not cut off. The next segment begins where
 the last one ended, in states that the policy itself has led to. The first steps of a tape, from an
-unusual opening state, are left out. Whole units are rounded, and their gradient passes straight
-through.
+unusual opening state, are left out. Where the problem has whole units, training begins with real
+ones; then they are rounded, and the gradient passes straight through.
 """
 
 from __future__ import annotations
@@ -110,9 +110,11 @@ class Learner:
             where the environment's demand is described for no longer.
         learning_rate: of Adam, at the start; it falls to zero along half a cosine.
         max_grad_norm: longest gradient; a longer one is shortened.
-        dither: width of the uniform noise on quantities while training in whole units. Costs are
-            kinked at whole units, where the rounded states of training lie; with noise the gradient
-            that passes straight through is that of a smooth curve through them.
+        fluid_share: first part of the training, 0 to 1, in which quantities are not rounded where
+            the problem has whole units; in the rest they are, and the gradient passes straight
+            through. Evaluations always round.
+        dither: width of the uniform noise on quantities while they are rounded: their costs are
+            kinked at whole units, and with noise the gradient is that of a smooth curve.
         patience: evaluations without a better one after which training stops; 0: never.
         initial_action: where in (-1, 1) actions start that are no quantities.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
@@ -127,8 +129,9 @@ class Learner:
     tape_steps: int = 1_000
     learning_rate: float = 1e-2
     max_grad_norm: float = 1.0
+    fluid_share: float = 0.6
     dither: float = 1.0
-    patience: int = 0
+    patience: int = 10
     initial_action: float = 0.0
     device: str = "auto"
 
@@ -145,6 +148,8 @@ class Learner:
         for field in ("learning_rate", "max_grad_norm"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"{field}: must be > 0, got {getattr(self, field)}")
+        if not 0.0 <= self.fluid_share <= 1.0:
+            raise ValueError(f"fluid_share: must lie in [0, 1], got {self.fluid_share}")
         if not -1.0 < self.initial_action < 1.0:
             raise ValueError(f"initial_action: must lie in (-1, 1), got {self.initial_action}")
 
@@ -194,18 +199,16 @@ class Learner:
         """
         folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
         started = time.perf_counter()
-        batch = n_envs or self.n_envs
-        done, checkpoint = folder.latest_checkpoint() if resume else (0, None)
+        batch, device = n_envs or self.n_envs, _device(self.device)
+        steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
         env = build(
             {**specification, "backend": "torch", "dtype": "float32"}, num_envs=1, split="train"
         )
         base: Any = env.unwrapped
         layout = Layout.of(env)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mixed(seed, done, 2))
-            actor = Actor(layout, self.structure, self.width, self.initial_action)
-        device = _device(self.device)
-        actor.to(device)
+            torch.manual_seed(mixed(seed, 2))
+            actor = Actor(layout, self.structure, self.width, self.initial_action).to(device)
         optimizer = torch.optim.Adam(actor.parameters(), lr=self.learning_rate)
         if checkpoint is not None:
             saved = torch.load(checkpoint, weights_only=True, map_location=device)
@@ -227,92 +230,65 @@ class Learner:
             against=dict(against or {}),
             **provenance(),
         )
-        walk = _Walk(base, self, actor, batch, mixed(seed, done, 1), device)
-        policy = TrainedPolicy(actor)
         validation = None
         if eval_tapes > 0:
             validation = build(
                 {**specification, "action": base.action_mode}, num_envs=eval_tapes, split=eval_split
             )
-        curve = ValidationCurve(folder, against or {})
-        curve.rewind(done)
-        writer = SummaryWriter(str(folder.tensorboard))
+        journal = _Journal(
+            folder, actor, optimizer, validation, eval_seed, against or {}, steps, checkpoint_keep
+        )
+        journal.training_seconds = before.get("training_seconds", 0.0)
+        bar = Bar(total_steps, steps, journal.curve) if progress else None
+        # Tapes of a resumed run must not be those of its first part.
+        walk = _Walk(base, self, actor, batch, mixed(seed, steps, 1), device)
         stop = StopSignal()
-        bar = Bar(total_steps, done, curve) if progress else None
-        steps, next_checkpoint = done, done + checkpoint_every
-        training = before.get("training_seconds", 0.0)
-
-        def evaluate_now() -> None:
-            if validation is None or not curve.is_due(steps):
-                return
-            evaluation = rollout(policy.for_env(validation), validation, seed=eval_seed)
-            figures = curve.add(
-                steps, evaluation, training, lambda: _save(folder.best_model, actor)
-            )
-            _log(writer, figures, steps)
-
-        evaluate_now()
-        next_evaluation = _next(steps, eval_every)
-        finished = stop.signal
+        next_evaluation, next_checkpoint = _next(steps, eval_every), _next(steps, checkpoint_every)
+        journal.evaluate(steps)
         with stop.listening():
             while steps < total_steps and stop.signal is None:
                 clock = time.perf_counter()
                 rate = self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * steps / total_steps))
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                loss = walk.segment()
+                loss = walk.segment(is_fluid=steps < self.fluid_share * total_steps)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 norm = torch.nn.utils.clip_grad_norm_(actor.parameters(), self.max_grad_norm)
                 if torch.isfinite(norm):  # one bad batch must not spoil the weights
                     optimizer.step()
                 steps += batch * walk.segment_steps
-                training += time.perf_counter() - clock
-                _log(
-                    writer,
-                    {
-                        "train/loss": loss.item(),
-                        "train/learning_rate": rate,
-                        "train/norm": float(norm),
-                    },
-                    steps,
+                journal.training_seconds += time.perf_counter() - clock
+                journal.log(
+                    {"loss": loss.item(), "learning_rate": rate, "norm": float(norm)}, steps
                 )
                 if bar is not None:
                     bar.move_to(min(steps, total_steps))
                 if eval_every > 0 and steps >= next_evaluation:
-                    evaluate_now()
+                    journal.evaluate(steps)
                     next_evaluation = _next(steps, eval_every)
                     if bar is not None:
                         bar.show_latest()
-                    if self.patience and curve.since_best >= self.patience:
+                    if self.patience and journal.curve.since_best >= self.patience:
                         break
                 if checkpoint_every > 0 and steps >= next_checkpoint:
-                    _save(folder.checkpoint(steps), actor, optimizer)
-                    folder.prune_checkpoints(checkpoint_keep)
-                    next_checkpoint = steps + checkpoint_every
-            finished = stop.signal
-            evaluate_now()
-        writer.close()
+                    journal.save_checkpoint(steps)
+                    next_checkpoint = _next(steps, checkpoint_every)
+        journal.close(steps)
         if bar is not None:
             bar.close()
-        if steps > done:
-            _save(folder.checkpoint(steps), actor, optimizer)
-            folder.prune_checkpoints(checkpoint_keep)
-        _save(folder.model, actor)
-        if not folder.best_model.is_file():
-            _save(folder.best_model, actor)
         seconds = time.perf_counter() - started
-        interrupted = finished is not None and steps < total_steps
+        interrupted = stop.signal is not None and steps < total_steps
         folder.update_record(
             steps=steps,
             seconds=seconds + before.get("seconds", 0.0),
-            training_seconds=training,
+            training_seconds=journal.training_seconds,
             interrupted=interrupted,
         )
         folder.write_model_card()
-        env.close()
-        if validation is not None:
-            validation.close()
+        for built in (env, validation):
+            if built is not None:
+                built.close()
         return Result(
             folder=folder.path,
             steps=steps,
@@ -320,6 +296,65 @@ class Learner:
             interrupted=interrupted,
             best_validation=folder.read_record().get("best_validation"),
         )
+
+
+class _Journal:
+    """Keeps the folder of a run: evaluations, the best model, checkpoints, TensorBoard."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        actor: Actor,
+        optimizer: torch.optim.Optimizer,
+        validation: Any,
+        eval_seed: int,
+        against: Mapping[str, float],
+        steps: int,
+        keep: int,
+    ) -> None:
+        """Goes on from `steps`; `validation` is the batch to evaluate on, or None."""
+        self.folder, self.actor, self.optimizer = folder, actor, optimizer
+        self.validation, self.eval_seed, self.keep = validation, eval_seed, keep
+        self.curve = ValidationCurve(folder, against)
+        self.curve.rewind(steps)
+        self.training_seconds = 0.0
+        self._writer = SummaryWriter(str(folder.tensorboard))
+        self._first = steps
+
+    def evaluate(self, steps: int) -> None:
+        """Evaluates on the fixed tapes, unless this step has been."""
+        if self.validation is None or not self.curve.is_due(steps):
+            return
+        policy = TrainedPolicy(self.actor).for_env(self.validation)
+        evaluation = rollout(policy, self.validation, seed=self.eval_seed)
+        figures = self.curve.add(
+            steps,
+            evaluation,
+            self.training_seconds,
+            lambda: _save(self.folder.best_model, self.actor),
+        )
+        for tag, value in figures.items():
+            self._writer.add_scalar(tag, value, steps)
+
+    def log(self, figures: Mapping[str, float], steps: int) -> None:
+        """Notes figures of an update for TensorBoard."""
+        for name, value in figures.items():
+            self._writer.add_scalar(f"train/{name}", value, steps)
+
+    def save_checkpoint(self, steps: int) -> None:
+        """Saves what a run needs to go on."""
+        _save(self.folder.checkpoint(steps), self.actor, self.optimizer)
+        self.folder.prune_checkpoints(self.keep)
+
+    def close(self, steps: int) -> None:
+        """Leaves the last model, the best one and a checkpoint behind."""
+        self.evaluate(steps)
+        self._writer.close()
+        if steps > self._first:
+            self.save_checkpoint(steps)
+        _save(self.folder.model, self.actor)
+        if not self.folder.best_model.is_file():
+            _save(self.folder.best_model, self.actor)
 
 
 class _Walk:
@@ -330,7 +365,9 @@ class _Walk:
     ) -> None:
         """Takes the environment's world and task, and the policy that is trained."""
         self.world, self.task, self.mode = base.world, base.task, base.action_mode
-        self.params = dataclasses.replace(base.params, device=device)
+        self.whole = dataclasses.replace(base.params, device=device)
+        self.fluid = dataclasses.replace(self.whole, whole_units=False)
+        self.params = self.whole
         self.actor, self.batch = actor, batch
         per_step = self.world.periods_per_step
         steps = settings.tape_steps
@@ -344,15 +381,16 @@ class _Walk:
         )
         self.periods = self.world.burn_in + steps * per_step + 1
         self.scale = base.reward_scale
-        is_rounded = self.params.whole_units and self.mode == "quantity"
+        is_rounded = self.whole.whole_units and self.mode == "quantity"
         self._dither = settings.dither if is_rounded else 0.0
         self._noise = torch.Generator(device).manual_seed(seed)
         self._seed, self._drawn = seed, 0
         self._view: View | None = None
         self._steps_left = 0
 
-    def segment(self) -> torch.Tensor:
+    def segment(self, is_fluid: bool) -> torch.Tensor:
         """Walks one segment and its look-ahead; returns the loss per step, in reward scales."""
+        self.params = self.fluid if is_fluid else self.whole
         steps, ahead = self.segment_steps, self.lookahead_steps
         if self._view is None or self._steps_left < steps + ahead:
             self._draw()
@@ -393,7 +431,7 @@ class _Walk:
 
     def _decide(self, view: View) -> torch.Tensor:
         action: torch.Tensor = self.actor(self.task.observe(self.params, view))
-        if not self._dither:
+        if not self._dither or self.params is self.fluid:
             return action
         noise = torch.rand(action.shape, generator=self._noise, device=action.device)
         return torch.relu(action + (noise - 0.5) * self._dither)
@@ -459,11 +497,6 @@ def _save(path: Path, actor: Actor, optimizer: torch.optim.Optimizer | None = No
         content["optimizer"] = optimizer.state_dict()
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
-
-
-def _log(writer: SummaryWriter, figures: Mapping[str, float], steps: int) -> None:
-    for tag, value in figures.items():
-        writer.add_scalar(tag, value, steps)
 
 
 def _next(steps: int, every: int) -> int:

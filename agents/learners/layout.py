@@ -221,9 +221,7 @@ def _of_lanes(base: Any, world: World) -> Layout:
         own["staged"][:, :, POSITION] = below[:, transfers.head].T
     rate_by_region = _rate_by_region(world)
     rate = _at_least((below @ served.T @ rate_by_region).T)
-    lead = np.concatenate(
-        (inbound.lead_time.max(axis=1)[: num[0]], transfers.transit[: num[1]])
-    )
+    lead = np.concatenate((inbound.lead_time.max(axis=1)[: num[0]], transfers.transit[: num[1]]))
     holding, penalty = _unit_costs(world)
     bounds = []
     for bound in (base.single_action_space.low, base.single_action_space.high):
