@@ -88,6 +88,20 @@ class ValidateSchema:
     seed: int = 0
 
 
+@dataclass
+class OptimalitySchema:
+    """`optimality.yaml`, of `stockyard-optimality`."""
+
+    only: Any = None  # studies by name, with * and ?; a list of them; null: all
+    overrides: list[str] = field(default_factory=list)  # of every run, for a quick try
+    runs: str = "runs/optimality"  # folder of the training runs and of the JSON file
+    page: str | None = None  # Markdown file, the picture beside it; null: in the folder `runs`
+    tapes: int = 2000  # test tapes
+    periods: int = 1000  # counted on each tape
+    warmup: int = 100  # periods before them
+    workers: int = 1  # processes
+
+
 def register_schemas() -> None:
     """Makes the schemas known to Hydra; doing it twice does no harm."""
     store = ConfigStore.instance()
@@ -95,3 +109,4 @@ def register_schemas() -> None:
     store.store(name="evaluate_schema", node=EvaluateSchema)
     store.store(name="tune_schema", node=TuneSchema)
     store.store(name="validate_schema", node=ValidateSchema)
+    store.store(name="optimality_schema", node=OptimalitySchema)
