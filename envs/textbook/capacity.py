@@ -121,6 +121,7 @@ def shared_capacity(
         Hadley & Whitin, Analysis of Inventory Systems, 1963; Zipkin, Foundations of Inventory
         Management, 2000.
     """
+    check_amount(capacity, "capacity")
     return restock_limit(
         demand,
         capacity,

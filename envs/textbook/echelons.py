@@ -148,7 +148,7 @@ class OneWarehouse:
 
     demand: tuple[Distribution, ...]  # per store
     warehouse_lead_time: int
-    store_lead_times: tuple[int, ...]
+    store_lead_times: tuple[float, ...]  # whole periods
     warehouse_holding_cost: float
     store_holding_costs: tuple[float, ...]
     penalty_costs: tuple[float, ...]
@@ -261,7 +261,7 @@ def one_warehouse(
     scenario = OneWarehouse(
         laws,
         warehouse_lead_time,
-        tuple(int(x) for x in per_entity(store_lead_times, n, "store_lead_times")),
+        per_entity(store_lead_times, n, "store_lead_times"),
         warehouse_holding_cost,
         per_entity(store_holding_costs, n, "store_holding_costs"),
         per_entity(penalty_costs, n, "penalty_costs"),
