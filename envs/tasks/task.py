@@ -133,7 +133,8 @@ def make_task(name: str, world: World, slots: Sequence[str] | None = None) -> Ta
 
     check_task(name)
     if name == "network":
-        return Joint(world, None if slots is None else tuple(slots))
+        # a string would fall into letters; the task says what is wrong with it
+        return Joint(world, slots if slots is None or isinstance(slots, str) else tuple(slots))
     if slots is not None:
         raise ValueError("slots: only stockyard/Network-v0 leaves the choice of slots")
     return Replenishment(world)

@@ -19,6 +19,7 @@ import stockyard.envs  # noqa: F401
 from stockyard.envs import textbook
 
 ID = "stockyard/Replenishment-v0"
+NETWORK = "stockyard/Network-v0"
 HEAVY = {"torch", "pandas", "matplotlib", "hydra", "stable_baselines3"}
 
 LOST = textbook.lost_sales(
@@ -38,9 +39,17 @@ PROBLEMS: dict[str, dict[str, Any]] = {
         fixed_order_cost=5,
         horizon=20,
     ),
+    "serial": textbook.serial(textbook.Poisson(5), (0, 1, 2), (7, 4, 2), 37, horizon=20),
+    "stores": textbook.one_warehouse(textbook.Gamma(5, 2), 1, [1, 2], 0.5, 1, 9, horizon=20),
+    "spillover": textbook.spillover(textbook.Poisson(5), 1, 8, 2, num_locations=3, horizon=20),
+    "dispatch": textbook.deadline_dispatch(textbook.Poisson(5), 2, 6, 12, 1, 9, horizon=20),
+    "network": {"id": NETWORK, "scenario": "steady", "horizon": 14},
+    "real_network": {"id": NETWORK, "scenario": "real", "horizon": 14, "slots": ("place",)},
 }
-MODES = {name: ("cover", "quantity", "residual") for name in ("steady", "real")} | {
-    name: ("quantity",) for name in ("lost_sales", "newsvendor", "setup_cost")
+RETAIL = ("steady", "real")
+MODES = {
+    name: ("cover", "quantity", "residual") if name in RETAIL else ("quantity",)
+    for name in PROBLEMS
 }
 EVERY = [
     pytest.param(name, mode, marks=pytest.mark.wheel if (name, mode) == ("steady", "cover") else ())
@@ -48,6 +57,7 @@ EVERY = [
     for mode in modes
 ]
 THREE = ("steady", "real", "lost_sales")
+MORE = (*THREE, "serial", "stores", "dispatch", "network", "real_network")
 
 
 def make(name: str, **changes: Any) -> gym.Env[Any, Any]:
@@ -100,7 +110,7 @@ def test_sb3s_checker_accepts_it(name: str, mode: str) -> None:
     assert not told
 
 
-@pytest.mark.parametrize("name", THREE)
+@pytest.mark.parametrize("name", MORE)
 def test_a_single_environment_is_a_row_of_a_batch(name: str) -> None:
     """One code path: what holds for 256 replicas holds for one, bit for bit, to the end."""
     batch = make_batch(name, 3)
@@ -131,7 +141,7 @@ def test_a_single_environment_is_a_row_of_a_batch(name: str) -> None:
     assert steps == batch.unwrapped.steps_per_episode
 
 
-@pytest.mark.parametrize("name", THREE)
+@pytest.mark.parametrize("name", MORE)
 def test_equal_seeds_give_equal_episodes(name: str) -> None:
     """A result that cannot be repeated is none."""
     one, two = make_batch(name, 2), make_batch(name, 2)
@@ -144,7 +154,7 @@ def test_equal_seeds_give_equal_episodes(name: str) -> None:
         np.testing.assert_array_equal(left[1], right[1])
 
 
-@pytest.mark.parametrize("name", THREE)
+@pytest.mark.parametrize("name", MORE)
 def test_a_pickle_taken_mid_episode_goes_on_alike(name: str) -> None:
     """The carried state travels, not only the construction."""
     env = make_batch(name, 2)
@@ -282,7 +292,7 @@ def test_an_observation_belongs_to_who_got_it(backend: str, dtype: str) -> None:
     same_tree(env.reset(seed=2)[0], kept)
 
 
-@pytest.mark.parametrize("name", ["steady", "real", "lost_sales"])
+@pytest.mark.parametrize("name", MORE)
 def test_backends_play_the_same_episode(name: str) -> None:
     """NumPy and torch agree to 1e-9 over an episode, and environments return NumPy."""
     ours, theirs = make_batch(name, 2), make_batch(name, 2, backend="torch")

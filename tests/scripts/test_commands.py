@@ -203,7 +203,7 @@ def test_a_terminated_command_says_how_to_go_on():
 
 
 @pytest.mark.wheel
-@pytest.mark.parametrize("name", ["train", "evaluate", "tune"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "tune", "validate"])
 def test_the_configuration_is_shown_without_importing_torch(name):
     """Help must come at once."""
     code = (
@@ -213,7 +213,7 @@ def test_the_configuration_is_shown_without_importing_torch(name):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "env:" in done.stdout
+    assert "seed:" in done.stdout
 
 
 def test_a_tuned_heuristic_is_printed_and_written(command, monkeypatch):
