@@ -38,7 +38,7 @@ from stockyard.agents.learners.course import (
     mixed,
 )
 from stockyard.agents.learners.layout import Layout
-from stockyard.agents.learners.networks import Actor
+from stockyard.agents.learners.networks import STRUCTURES, Actor
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.state import Decisions
@@ -139,12 +139,17 @@ class Learner:
 
     def __post_init__(self) -> None:
         """Checks the settings, naming the one that is out of range."""
-        for field in ("n_envs", "width", "segment_steps", "tape_steps"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: must be >= 1, got {getattr(self, field)}")
-        for field in ("lookahead_steps", "burn_in_steps", "dither", "patience"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field}: must be >= 0, got {getattr(self, field)}")
+        if self.structure not in STRUCTURES:
+            known = ", ".join(STRUCTURES)
+            raise ValueError(f"structure: unknown {self.structure!r}; known: {known}")
+        least = dict.fromkeys(("n_envs", "width", "segment_steps", "tape_steps"), 1)
+        least |= dict.fromkeys(("lookahead_steps", "burn_in_steps", "patience"), 0)
+        for field, low in least.items():
+            value = getattr(self, field)
+            if int(value) != value or value < low:
+                raise ValueError(f"{field}: must be a whole number >= {low}, got {value}")
+        if not self.dither >= 0.0:
+            raise ValueError(f"dither: must be >= 0, got {self.dither}")
         for field in ("learning_rate", "max_grad_norm"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"{field}: must be > 0, got {getattr(self, field)}")
@@ -152,6 +157,7 @@ class Learner:
             raise ValueError(f"fluid_share: must lie in [0, 1], got {self.fluid_share}")
         if not -1.0 < self.initial_action < 1.0:
             raise ValueError(f"initial_action: must lie in (-1, 1), got {self.initial_action}")
+        _device(self.device)
 
     def train(
         self,
@@ -507,11 +513,15 @@ def _device(name: str) -> str:
     """The device to compute on.
 
     Raises:
-        ValueError: for "cuda" where there is none.
+        ValueError: for "cuda" where there is none, and for a device that torch does not know.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise ValueError(f"device: unknown {name!r}; known: cpu, cuda, auto") from None
+    if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: no CUDA device here; 'auto' takes the CPU then")
     return name
 

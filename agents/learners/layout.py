@@ -88,17 +88,27 @@ class Layout:
         return tuple(name for name in self.shapes if name in self.own or name in self.common)
 
     @property
+    def features(self) -> dict[str, int]:
+        """Group of features of a decision -> how many; equal ones fit the same weights."""
+        own = next(iter(self.own.values())).shape[2]
+        common = {name: self.common[name].shape[1] for name in self.fields if name in self.common}
+        return {"own stock": own, **common, "static": self.static.shape[2]}
+
+    @property
+    def global_features(self) -> dict[str, int]:
+        """Field that belongs to no decision -> its features; capacities are averaged over nodes."""
+        shapes = {name: s for name, s in self.shapes.items() if name in GLOBAL_FIELDS}
+        return {n: s[1] if n.endswith("_capacity") else s[0] for n, s in shapes.items()}
+
+    @property
     def num_features(self) -> int:
         """Features of a decision, the static ones included."""
-        own = next(iter(self.own.values())).shape[2]
-        common = sum(weights.shape[1] for weights in self.common.values())
-        return int(own + common + self.static.shape[2])
+        return sum(self.features.values())
 
     @property
     def num_globals(self) -> int:
-        """Features that belong to no decision; capacities are averaged over nodes."""
-        shapes = {name: s for name, s in self.shapes.items() if name in GLOBAL_FIELDS}
-        return sum(s[1] if name.endswith("_capacity") else s[0] for name, s in shapes.items())
+        """Features that belong to no decision."""
+        return sum(self.global_features.values())
 
     def to_dict(self) -> dict[str, Any]:
         """What run.json keeps."""

@@ -104,6 +104,7 @@ class Actor(nn.Module):
             raise ValueError(f"structure: unknown {structure!r}; known: {known}")
         self.structure = structure
         self.initial_action = initial_action
+        self._features = {**layout.features, **layout.global_features}
         self.network = DecisionNetwork(
             layout.num_features,
             layout.num_globals,
@@ -119,11 +120,16 @@ class Actor(nn.Module):
         Raises:
             ValueError: if its features are others than those of the weights.
         """
-        known = self.network.first.in_features
-        if layout.num_features != known:
+        known, here = self._features, {**layout.features, **layout.global_features}
+        other = [
+            f"{name} {here.get(name, 0)} instead of {known.get(name, 0)}"
+            for name in {**known, **here}
+            if here.get(name, 0) != known.get(name, 0)
+        ]
+        if other:
             raise ValueError(
-                f"the policy was trained on {known} features per decision, this environment has "
-                f"{layout.num_features}: {', '.join(layout.fields)}"
+                "the policy was trained on other features than this environment has: "
+                + ", ".join(other)
             )
         self.layout = layout
         entries = {n: int(np.prod(layout.shapes[n][1:], dtype=int)) for n in layout.fields}

@@ -187,7 +187,9 @@ def model_card(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> 
         'policy = stockyard.agents.load("<this folder>")',
         "```",
         "",
-        "The archive is opened with pickle: load only what you trust.",
+        "The archive holds plain tensors; opening it runs no code."
+        if record.get("kind") == "hindsight"
+        else "The archive is opened with pickle: load only what you trust.",
         "",
     ]
     return "\n".join(lines)
