@@ -14,9 +14,11 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import itertools
 import json
 import math
 import sys
+import textwrap
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -436,25 +438,31 @@ class Report:
             "",
             f"    {head['command']}",
             "",
-            f"**{len(shown)} rows of {len(self._instances)} instances: {self.told()}.**",
-            f"{simulated} were simulated in the environment; the others are figures of an oracle",
-            "only, and say why.",
+            f"**{len(shown)} rows of {len(self._instances)} instances: {self.told()}.** "
+            f"{simulated} rows were simulated in the environment; the others are figures of an "
+            "oracle only, and say why.",
             "",
-            "*Published* is the figure as printed, *recorded* the exact one in the table of known",
-            "answers, *exact* what the oracles compute now, *simulated* the mean cost per period",
-            "of the policy in the environment with its standard error, all in USD. A row agrees if",
-            "exact equals recorded within the tolerance of the table, and simulated lies within",
+            "*Published* is the figure as printed, *recorded* the exact one in the table of known "
+            "answers, *exact* what the oracles compute now, *simulated* the mean cost per period "
+            "of the policy in the environment with its standard error, all in USD. A row agrees if "
+            "exact equals recorded within the tolerance of the table, and simulated lies within "
             f"{STANDARD_ERRORS:g} standard errors of exact, themselves at most "
-            f"{100 * MOST_ERROR:g} % of the value. A printed",
-            "figure that exact does not round to is quoted with the difference. The policies of an",
-            "instance meet the same tapes. From the costs of dual sourcing is taken the regular",
-            "price of the demand that a tape has above the mean, which every policy pays alike.",
-            "All digits:",
-            f"[{self.path.name}]({self.path.name}).",
+            f"{100 * MOST_ERROR:g} % of the value. A printed figure that exact does not round to "
+            "is quoted with the difference.",
+            "",
+            "The policies of an instance meet the same tapes. From the costs of dual sourcing is "
+            "taken the regular price of the demand that a tape has above the mean, which every "
+            f"policy pays alike. All digits: [{self.path.name}]({self.path.name}).",
         ]
         for problem in dict.fromkeys(instance.problem for instance in self._instances):
             lines += self._section(problem, [row for row in shown if row["problem"] == problem])
-        return "\n".join(lines) + "\n"
+        wrapped = (
+            textwrap.wrap(line, 110, break_on_hyphens=False, break_long_words=False) or [""]
+            if line[:1] not in ("|", " ")
+            else [line]
+            for line in lines
+        )
+        return "\n".join(itertools.chain(*wrapped)) + "\n"
 
     def _section(self, problem: str, section: list[Row]) -> list[str]:
         has_gaps = any(row["exact_gap"] is not None for row in section)
@@ -487,8 +495,8 @@ class Report:
         lines += [""] if sources else []
         for source, names in sources.items():
             whose = "" if len(sources) == 1 else f" of {', '.join(names)}"
-            lines.append(f"Source{whose}: {source}.\n")
-        return lines[:-1] + [lines[-1].rstrip()]
+            lines += [f"Source{whose}: {source}.", ""]
+        return lines[:-1] if sources else lines
 
 
 @functools.cache
