@@ -104,6 +104,52 @@ def test_a_run_is_trained_compared_and_resumed(command):
     assert code == 1 and "a resumed run cannot change 'seed=9'" in err
 
 
+def test_a_hindsight_run_is_trained_evaluated_and_resumed(command):
+    """The second kind of learner goes by the same commands."""
+    small = ["segment_steps=10", "lookahead_steps=4", "burn_in_steps=4", "width=8"]
+    problem = ["env=textbook/lost_sales", "env.lead_time=1", "env.horizon=60"]
+    code, out, err = command(
+        train,
+        *problem,
+        "agent=hindsight",
+        *(f"agent.{setting}" for setting in small),
+        "n_envs=16",
+        "total_steps=320",
+        "eval.tapes=8",
+        "eval.every=160",
+        "progress=false",
+        "against=[{name:base_stock,order_up_to:14}]",
+    )
+    assert code == 0, err
+    assert "base_stock(order_up_to=14)" in out
+    (folder,) = run_folders()
+    assert str(folder).startswith(os.path.join("runs", "textbook", "lost_sales", "hindsight"))
+    assert {path.name for path in folder.iterdir()} == {
+        "best_model.zip",
+        "checkpoints",
+        "config.yaml",
+        "evaluations.json",
+        "model.zip",
+        "model_card.md",
+        "run.json",
+        "tensorboard",
+    }
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["kind"], record["n_envs"], record["steps"]) == ("hindsight", 16, 320)
+
+    arguments = [*problem, f"policies=[{folder},{{name:base_stock,order_up_to:14}}]", "tapes=8"]
+    code, out, err = command(evaluate, *arguments, "output=result.json")
+    assert code == 0, err
+    result = json.loads(Path("result.json").read_text())
+    assert len(result["policies"][str(folder)]["returns"]) == 8
+
+    code, out, err = command(train, f"resume={folder}", "total_steps=480")
+    assert code == 0, err
+    assert json.loads((folder / "run.json").read_text())["steps"] == 480
+    code, _, err = command(evaluate, *problem, f"policies=[{folder}]", "env.lead_time=4", "tapes=8")
+    assert code == 1 and "trained on other features" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -118,6 +164,8 @@ def test_a_run_is_trained_compared_and_resumed(command):
         (["env=tiny", "env.id=tests/Nothing-v0"], "Nothing"),
         (["env=tiny", "+agent.train_freq=4"], "PPO has no setting 'train_freq'"),
         (["env=tiny", "against=[]", "eval.split=exam"], "eval.split: unknown split 'exam'; known"),
+        (["agent=hindsight", "agent.structure=tree"], "structure: unknown 'tree'; known: quantity"),
+        (["agent=hindsight", "agent.segment_steps=0"], "segment_steps: must be a whole number"),
         (["env=tiny", "against=[nobody]"], "unknown policy 'nobody'; known: naive"),
     ],
 )

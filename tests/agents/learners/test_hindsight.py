@@ -128,21 +128,20 @@ def recorded(walking):
     return actions, money
 
 
-def played(spec, seed, actions):
-    """Rewards, and their part that is money, of the environment under the same actions, (T, B)."""
-    steps, batch = len(actions), len(actions[0])
-    env = build(spec, num_envs=1, split="train")
-    per_step = env.unwrapped.periods_per_step
-    env = build({**spec, "horizon": steps * per_step}, num_envs=1, split="train")
-    rewards, money = np.zeros((steps, batch)), np.zeros((steps, batch))
-    for row in range(batch):  # the walk's rows are the episodes of one seed
-        env.reset(seed=seed if row == 0 else None)
-        for step in range(steps):
-            _, reward, _, _, info = env.step(actions[step][row : row + 1])
-            rewards[step, row] = reward[0]
-            valued = info["ledger"].get("inventory_value", np.zeros(1))
-            money[step, row] = reward[0] - valued[0]
-    return rewards, money
+def played(spec, tape, actions):
+    """Rewards, and their part that is money, of the environment on a tape, (T, B)."""
+    arguments = {**spec, "backend": "torch"}
+    per_step = build(arguments, num_envs=1, split="train").unwrapped.periods_per_step
+    arguments["horizon"] = len(actions) * per_step
+    env = build(arguments, num_envs=len(actions[0]), split="train")
+    env.unwrapped._draw = lambda: tape
+    env.reset(seed=0)
+    rewards, money = [], []
+    for action in actions:
+        _, reward, _, _, info = env.step(action)
+        rewards.append(reward)
+        money.append(reward - info["ledger"].get("inventory_value", 0.0))
+    return np.array(rewards), np.array(money)
 
 
 @pytest.mark.parametrize("lookahead", [0, 2])
@@ -170,11 +169,25 @@ def test_the_walk_is_the_environment(name, lookahead):
     for repeated in (actions, money):
         del repeated[again]
     assert len(actions) == len(money) == 8 + lookahead
-    rewards, paid = played(WALKED[name], 5, actions)
-    np.testing.assert_allclose(money, paid, rtol=1e-6, atol=1e-6)
+    rewards, paid = played(WALKED[name], walking._view.tape, actions)
+    np.testing.assert_allclose(money, paid, rtol=1e-9, atol=1e-9)
     for first, loss in zip((2, 5), losses, strict=True):
         earned = rewards[first : first + 3 + lookahead].sum(axis=0).mean()
-        assert -loss * (3 + lookahead) * walking.scale == pytest.approx(earned, rel=1e-6, abs=1e-6)
+        assert -loss * (3 + lookahead) * walking.scale == pytest.approx(earned, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["newsvendor", "lost_sales", "steady"])
+def test_training_tapes_are_those_of_the_environment(name):
+    """Row i of the walk is episode i of its seed, of the training split."""
+    settings = Learner(segment_steps=3, lookahead_steps=0, burn_in_steps=0, tape_steps=4)
+    walking = walk(WALKED[name], settings)
+    walking.segment(is_fluid=False)
+    env = build(WALKED[name], num_envs=1, split="train")
+    for row in range(3):
+        env.reset(seed=5 if row == 0 else None)
+        mine = walking._view.tape.demand[:, row]
+        theirs = env.unwrapped.tape.demand[: len(mine), 0]
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
 
 def test_training_tapes_are_drawn_afresh():
@@ -440,6 +453,20 @@ def test_a_resumed_run_goes_on_to_the_total(tmp_path):
     assert are_equal(weights, weights_of(folder))
 
 
+def test_a_resumed_run_draws_tapes_of_its_own(tmp_path, monkeypatch):
+    """It must not go over those of its first part again."""
+    draw, drawn = _Walk._draw, []
+
+    def noting(self):
+        draw(self)
+        drawn.append(set(self._view.tape.digests()))
+
+    monkeypatch.setattr(_Walk, "_draw", noting)
+    train(tmp_path, total_steps=STEPS, eval_tapes=0)
+    train(tmp_path, total_steps=2 * STEPS, eval_tapes=0, resume=True)
+    assert len(drawn) == 2 and not drawn[0] & drawn[1]
+
+
 def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path):
     """The message says what is missing."""
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
@@ -630,7 +657,7 @@ def test_it_learns_the_newsvendor(tmp_path):
     learned = -agents.evaluate(agents.load(tmp_path), NEWSVENDOR, num_tapes=512).mean
     assert result.seconds < 60
     assert start > 1.5 * optimum
-    assert learned < 1.03 * optimum
+    assert learned < 1.05 * optimum
 
 
 def test_it_learns_lost_sales(tmp_path):
@@ -655,4 +682,4 @@ def test_it_learns_lost_sales(tmp_path):
     spec = {**LOST_SALES, "horizon": 220}
     learned = -agents.evaluate(agents.load(tmp_path), spec, num_tapes=256, warmup=20).mean
     assert start > 1.3 * optimum
-    assert learned < 1.03 * optimum
+    assert learned < 1.05 * optimum
