@@ -48,6 +48,8 @@ ONE_PERIOD_TAPES = 8192  # of a batch where an episode is one period
 ROUNDING = 1e-6  # relative; observations are float32
 
 AGREES, DIFFERS, UNDECIDED, FAILED = "agrees", "differs", "undecided", "failed"
+ALONE = "simulated only"  # there is nothing to compare with
+GOOD = {AGREES, ALONE}
 
 Row = dict[str, Any]
 
@@ -82,7 +84,7 @@ def validate(config: DictConfig) -> tuple[Path, bool]:
         sys.exit(f"\ninterrupted; the same command with output={path} goes on from here")
     report.finish()
     print(report.told())
-    return path, set(report.counts()) <= {AGREES}
+    return path, set(report.counts()) <= GOOD
 
 
 def chosen(
@@ -221,6 +223,8 @@ def _judge(row: Row, exact: Exact, answer: Answer, short: bool, seed: int) -> st
     elif exact.instance.is_textbook and error > MOST_ERROR * abs(mean) + 1e-12:
         wrong.append(f"standard error above {100 * MOST_ERROR:g} % after {row['tapes']} tapes")
         verdict = UNDECIDED if verdict == AGREES else verdict
+    elif against is None:
+        verdict = ALONE
     row["notes"] = wrong + row["notes"]
     return verdict
 
@@ -234,10 +238,9 @@ def _exact(row: Row, exact: Exact, answer: Answer, wrong: list[str]) -> Any:
     except RandomFigure:
         return None
     except ValueError as error:
-        # a wrong parameter of a known rule is a mistake, an unknown rule is none
-        if answer.recorded is not None or "unknown rule" not in str(error):
+        if answer.recorded is not None or answer.policy == "optimal":
             raise
-        row["notes"].append("no exact figure: the oracle does not know this rule")
+        row["notes"].append(f"no exact figure: {' '.join(str(error).split())}")
         return None
     if answer.recorded_gap is not None or answer.published_gap is not None:
         row["exact_gap"] = exact.gap(answer)
@@ -376,7 +379,7 @@ class Report:
             return
         self._seconds = float(old.get("seconds", 0.0))
         kept = {row["key"]: row for row in old["rows"] if row["key"] in self._wanted}
-        self._rows = {key: row for key, row in kept.items() if row["verdict"] == AGREES}
+        self._rows = {key: row for key, row in kept.items() if row["verdict"] in GOOD}
         print(f"{len(self._rows)} rows of the interrupted run in {self.path} are kept")
 
     def has(self, instance: Instance, answer_id: int) -> bool:
@@ -390,8 +393,8 @@ class Report:
         parts = [f"exact {_figures(row['exact'])}" if row["exact"] is not None else ""]
         if row["simulated"] is not None:
             parts.append(f"simulated {_measured(row)}")
-        parts.append(row["verdict"].upper() if row["verdict"] != AGREES else AGREES)
-        if row["verdict"] != AGREES:
+        parts.append(row["verdict"] if row["verdict"] in GOOD else row["verdict"].upper())
+        if row["verdict"] not in GOOD:
             parts.append("; ".join(row["notes"]))
         figures = "  ".join(part for part in parts if part)
         print(f"{done} {row['instance']} {row['policy']}  {figures}", flush=True)
@@ -400,7 +403,7 @@ class Report:
     def counts(self) -> dict[str, int]:
         """Verdict -> how many rows."""
         verdicts = [row["verdict"] for row in self._ordered()]
-        return {v: verdicts.count(v) for v in (AGREES, DIFFERS, UNDECIDED, FAILED) if v in verdicts}
+        return {v: verdicts.count(v) for v in dict.fromkeys(verdicts)}
 
     def told(self) -> str:
         """The verdicts in words."""
@@ -481,7 +484,7 @@ class Report:
                 cells.append("")
             else:
                 cells.append(_measured(row))
-            verdict = row["verdict"] if row["verdict"] == AGREES else f"**{row['verdict']}**"
+            verdict = row["verdict"] if row["verdict"] in GOOD else f"**{row['verdict']}**"
             cells.append("; ".join([verdict, *row["notes"]]))
             lines.append(_line(cells))
         lines.append("")
