@@ -20,7 +20,7 @@ from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line
 
 CONF = Path(stockyard.conf.__file__).parent
-PRIMARIES = ("config", "evaluate", "tune", "validate")
+PRIMARIES = ("config", "evaluate", "optimality", "tune", "validate")
 
 
 def choices(group):
@@ -38,7 +38,15 @@ def composed(*overrides, name="config", **arguments):
 def test_every_group_is_tested_here():
     """A group that no test knows would be the one that does not compose."""
     groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name[0] not in "_."}
-    assert groups == {"agent", "env", "experiment", "launcher", "scenario", "validate"}
+    assert groups == {
+        "agent",
+        "env",
+        "experiment",
+        "launcher",
+        "optimality",
+        "scenario",
+        "validate",
+    }
     assert {path.stem for path in CONF.glob("*.yaml")} == set(PRIMARIES)
 
 
