@@ -113,8 +113,8 @@ def recorded(walking):
     actions, money = [], []
     decide, step = walking._decide, walking._step
 
-    def deciding(view):
-        action = decide(view)
+    def deciding(view, **how):
+        action = decide(view, **how)
         actions.append(action.detach().numpy().copy())
         return action
 
