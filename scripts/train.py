@@ -55,6 +55,8 @@ def train(config: DictConfig) -> float | None:
         command_line.check(spec)
         # torch and Stable-Baselines3 are imported here, so that --help and --cfg stay fast
         learner = hydra.utils.instantiate(config.agent, _convert_="all")
+        if hasattr(learner, "check"):
+            learner.check(spec)
         from stockyard.agents.learners.course import use_one_thread
 
         use_one_thread()

@@ -6,11 +6,11 @@ Deep Inventory Management (arXiv 2210.03137, 2022) call it DirectBackprop; Alvo,
 Wang (arXiv 2306.11246, 2023) hindsight differentiable policy optimization.
 
 A batch of tapes is walked in segments. In a segment of S steps the policy decides and learns; in
-the L steps of look-ahead after it the policy decides but does not learn, and all costs count: so
-what an order at the end of the segment brings about is not cut off. The next segment begins where
-the last one ended, in states that the policy itself has led to. The first steps of a tape, from an
-unusual opening state, are left out. Where the problem has whole units, training begins with real
-ones; then they are rounded, and the gradient passes straight through.
+the L steps of look-ahead after it the policy goes on to react but does not learn, and all costs
+count: so what an order at the end of the segment brings about is not cut off. The next segment
+begins where the last one ended, in states that the policy itself has led to. The first steps of a
+tape, from an unusual opening state, are left out. Where the problem has whole units, training
+begins with real ones; then they are rounded, and the gradient passes straight through.
 """
 
 from __future__ import annotations
@@ -158,6 +158,14 @@ class Learner:
         if not -1.0 < self.initial_action < 1.0:
             raise ValueError(f"initial_action: must lie in (-1, 1), got {self.initial_action}")
         _device(self.device)
+
+    def check(self, specification: Specification) -> None:
+        """Raises a ValueError if the environment hands out what these networks do not decide."""
+        env = build(specification, num_envs=1, split="train")
+        try:
+            Layout.of(env)
+        finally:
+            env.close()
 
     def train(
         self,
@@ -396,17 +404,20 @@ class _Walk:
 
     def segment(self, is_fluid: bool) -> torch.Tensor:
         """Walks one segment and its look-ahead; returns the loss per step, in reward scales."""
-        self.params = self.fluid if is_fluid else self.whole
+        params = self.fluid if is_fluid else self.whole
+        if params is not self.params:  # stock in real units is no state of whole ones
+            self.params, self._view = params, None
         steps, ahead = self.segment_steps, self.lookahead_steps
         if self._view is None or self._steps_left < steps + ahead:
             self._draw()
         assert self._view is not None
         view, start = self._view, value_of(self.params, self._view.state, self._view.outlook)
+        # After the segment the policy goes on to react, but its weights count as constants.
+        frozen = {name: weights.detach() for name, weights in self.actor.named_parameters()}
         earned: Any = 0.0
         following = view
         for step in range(steps + ahead):
-            with torch.set_grad_enabled(step < steps):
-                action = self._decide(view)
+            action = self._decide(view, frozen=None if step < steps else frozen)
             view, money = self._step(view, action)
             earned = earned + money
             if step == steps - 1:
@@ -435,8 +446,14 @@ class _Walk:
                 view, _ = self._step(view, self._decide(view))
         self._view, self._steps_left = view, self.tape_steps - self.burn_in_steps
 
-    def _decide(self, view: View) -> torch.Tensor:
-        action: torch.Tensor = self.actor(self.task.observe(self.params, view))
+    def _decide(self, view: View, frozen: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """The policy's action, with other weights than its own if `frozen` is given."""
+        observation = self.task.observe(self.params, view)
+        action: torch.Tensor
+        if frozen is None:
+            action = self.actor(observation)
+        else:
+            action = torch.func.functional_call(self.actor, frozen, (observation,))
         if not self._dither or self.params is self.fluid:
             return action
         noise = torch.rand(action.shape, generator=self._noise, device=action.device)

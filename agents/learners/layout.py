@@ -229,6 +229,13 @@ def _of_lanes(base: Any, world: World) -> Layout:
     if "staged" in shapes:
         own["staged"] = np.zeros((len(transfers.head), k, 4 + slots))
         own["staged"][:, :, POSITION] = below[:, transfers.head].T
+    # where lead times are random, open orders are known by product only
+    if "inbound" not in shapes and "on_order" in shapes:
+        own["on_order"] = np.zeros((1, k, 4 + slots))
+        own["on_order"][0, : num[0], POSITION] = 1.0
+    if "yard" in shapes:
+        own["yard"] = np.zeros((n, k, 4 + slots))
+        own["yard"][:, :, POSITION] = below.T
     rate_by_region = _rate_by_region(world)
     rate = _at_least((below @ served.T @ rate_by_region).T)
     lead = np.concatenate((inbound.lead_time.max(axis=1)[: num[0]], transfers.transit[: num[1]]))

@@ -160,7 +160,7 @@ class Actor(nn.Module):
             "_total_rate": total,
             "_base": layout.rate * layout.cover,
             "_first_order": np.log(np.expm1(share)),
-            "_first_cap": np.log(np.expm1(roomy)),
+            "_first_cap": roomy,
             "_low": layout.low,
             "_span": layout.high - layout.low,
         }
@@ -203,7 +203,7 @@ class Actor(nn.Module):
         """Orders up to levels (B, P, K); what a faster lane brings counts for the slower ones."""
         cap = None
         if self.structure == "capped":
-            cap = nn.functional.softplus(out[..., 1] + self._first_cap) * self._rate
+            cap = _not_negative(out[..., 1] + self._first_cap) * self._rate
         faster = self.layout.faster
         if not faster.any():
             units = torch.relu(level - position)
@@ -235,3 +235,11 @@ class Actor(nn.Module):
             start += lanes
         joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return joined.reshape(batch, *self.layout.action_shape)
+
+
+def _not_negative(values: torch.Tensor) -> torch.Tensor:
+    """Values below zero become zero, and their gradient passes: a cap that fell to zero may rise.
+
+    A softplus would hold it there, for its gradient dies out with the cap.
+    """
+    return values + (torch.relu(values) - values).detach()

@@ -268,13 +268,13 @@ def _base(spec):
 
 
 def test_look_ahead_counts_but_does_not_learn():
-    """Its costs are in the loss; its decisions are taken as they are."""
+    """Its costs are in the loss; its decisions react to the stock, with weights as constants."""
     settings = Learner(
         segment_steps=6, lookahead_steps=5, burn_in_steps=2, tape_steps=13, width=6, device="cpu"
     )
     walking = walk(LOST_SALES, settings, batch=4)
     actor = walking.actor
-    actions, _ = recorded(walking)
+    first = {name: weights.detach().clone() for name, weights in actor.named_parameters()}
     walking.segment(is_fluid=True).backward()
     gradient = flat_gradient(actor)
     direction = torch.randn(
@@ -287,9 +287,8 @@ def test_look_ahead_counts_but_does_not_learn():
         twin.actor = actor
         decide, steps = twin._decide, iter(range(13))
 
-        def deciding(view, decide=decide, steps=steps):
-            step = next(steps)
-            return decide(view) if 2 <= step < 8 else torch.from_numpy(actions[step])
+        def deciding(view, frozen=None, decide=decide, steps=steps):
+            return decide(view, frozen=None if 2 <= next(steps) < 8 else first)
 
         twin._decide = deciding
         losses.append(twin.segment(is_fluid=True).item())
@@ -682,4 +681,4 @@ def test_it_learns_lost_sales(tmp_path):
     spec = {**LOST_SALES, "horizon": 220}
     learned = -agents.evaluate(agents.load(tmp_path), spec, num_tapes=256, warmup=20).mean
     assert start > 1.3 * optimum
-    assert learned < 1.05 * optimum
+    assert learned < 1.03 * optimum
