@@ -131,8 +131,8 @@ def policy_cost(instance: Mapping[str, Any], name: str, **parameters: Any) -> fl
 
     Args:
         instance: what `stockyard.envs.textbook.<name>(...)` returned.
-        name: of the rule.
-        **parameters: of the rule, in whole units where demand is.
+        name: of the rule, as `stockyard.agents.make` takes it.
+        **parameters: of the rule, likewise; whole where demand is on whole units.
 
     Raises:
         ValueError: if the rule or a parameter is not known for the instance; known ones are listed.

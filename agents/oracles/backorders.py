@@ -1,4 +1,4 @@
-"""One node with backorders: the newsvendor, base stock, (s, S) and (s, nQ), exact.
+"""One node with backorders: the newsvendor, base stock, (s, S) and (r, Q), exact.
 
 With backorders the cost of a period depends on the inventory position L periods before, so a lead
 time L is a change of the one-period cost: G(y) = E[h (y - D)+ + p (D - y)+] with D the demand of
@@ -21,6 +21,7 @@ from stockyard.agents.oracles.demand import (
     newsvendor_cost,
 )
 from stockyard.agents.oracles.dynamic_programming import Process, explore
+from stockyard.agents.oracles.parameters import Levels, read_levels, whole
 from stockyard.agents.oracles.solution import (
     EXACT,
     ExactPolicy,
@@ -163,11 +164,13 @@ class _Renewals:
         return self._density, sum(self._density[:n])
 
 
-def base_stock_cost(scenario: SingleNode, order_up_to: float) -> float:
+def base_stock_cost(scenario: SingleNode, order_up_to: Levels) -> float:
     """Average cost of ordering up to a level; with a fixed cost, paid when there was demand."""
     periods = scenario.lead_time + 1
+    is_whole = scenario.demand.is_integer
+    level = float(read_levels("order_up_to", order_up_to, 1, whole_units=is_whole)[0])
     cost = newsvendor_cost(
-        scenario.demand, periods, order_up_to, scenario.holding_cost, scenario.penalty_cost
+        scenario.demand, periods, level, scenario.holding_cost, scenario.penalty_cost
     )
     cost += scenario.unit_cost * scenario.demand.mean
     if scenario.fixed_order_cost > 0:
@@ -209,23 +212,24 @@ def _position_chain_cost(
     return chain.average().cost + scenario.unit_cost * scenario.demand.mean
 
 
-def s_S_cost(scenario: SingleNode, reorder_point: int, order_up_to: int) -> float:
+def s_S_cost(scenario: SingleNode, reorder_point: Levels, order_up_to: Levels) -> float:
     """Average cost of ordering up to S at or below s."""
-    if not order_up_to > reorder_point:
+    s, level = whole("reorder_point", reorder_point), whole("order_up_to", order_up_to)
+    if not level > s:
         raise ValueError("order_up_to: must exceed reorder_point")
-    lowest = reorder_point - masses(scenario.demand).largest
-    positions = np.arange(lowest, order_up_to + 1)
-    order = np.where(positions <= reorder_point, order_up_to - positions, 0)
-    return _position_chain_cost(scenario, lowest, order_up_to, order, np.array([order_up_to]))
+    lowest = s - masses(scenario.demand).largest
+    positions = np.arange(lowest, level + 1)
+    order = np.where(positions <= s, level - positions, 0)
+    return _position_chain_cost(scenario, lowest, level, order, np.array([level]))
 
 
-def s_nQ_cost(scenario: SingleNode, reorder_point: int, quantity: int) -> float:
-    """Average cost of ordering at or below s the fewest lots of Q that lift the position above."""
-    lowest = reorder_point - masses(scenario.demand).largest
-    highest = reorder_point + quantity
+def r_Q_cost(scenario: SingleNode, reorder_point: Levels, quantity: Levels) -> float:
+    """Average cost of ordering at or below r the fewest lots of Q that lift the position above."""
+    r, lot = whole("reorder_point", reorder_point), whole("quantity", quantity, least=1)
+    lowest, highest = r - masses(scenario.demand).largest, r + lot
     positions = np.arange(lowest, highest + 1)
-    lots = np.maximum(-((positions - reorder_point - 1) // quantity), 0)
-    order = np.where(positions <= reorder_point, lots * quantity, 0)
+    lots = np.maximum(-((positions - r - 1) // lot), 0)
+    order = np.where(positions <= r, lots * lot, 0)
     return _position_chain_cost(scenario, lowest, highest, order, np.array([highest]))
 
 
@@ -252,6 +256,6 @@ def position_process(scenario: SingleNode, lowest: int, highest: int) -> Process
 
 RULES: dict[str, Callable[..., float]] = {
     "base_stock": base_stock_cost,
+    "r_Q": r_Q_cost,
     "s_S": s_S_cost,
-    "s_nQ": s_nQ_cost,
 }

@@ -29,6 +29,7 @@ from stockyard.agents.oracles.dynamic_programming import (
     leftover_matrix,
     sum_of_discounts,
 )
+from stockyard.agents.oracles.parameters import Levels, read_levels
 from stockyard.agents.oracles.solution import (
     EXACT,
     ExactPolicy,
@@ -220,16 +221,18 @@ def solve(
     return Solution(found.cost, look_up(table, (0,) * n, read, "on_hand"), truncation, {})
 
 
-def base_stock_cost(scenario: SharedStock, order_up_to: Sequence[int]) -> float:
+def base_stock_cost(scenario: SharedStock, order_up_to: Levels) -> float:
     """Each product is ordered up to its own level; the levels together must respect the limit."""
-    levels = np.array(order_up_to)
+    is_whole = all(law.is_integer for law in scenario.demand)
+    count = len(scenario.demand)
+    levels = read_levels("order_up_to", order_up_to, count, whole_units=is_whole, least=0)
     if levels @ np.array(scenario.volumes) > scenario.limit + 1e-9:
         raise ValueError("order_up_to: exceeds the limit")
     if scenario.lead_time == 0:
         return one_period_cost(scenario, levels.tolist())
     model, states = process(scenario)
     number = {tuple(state): k for k, state in enumerate(states.tolist())}
-    wanted = np.maximum(levels - states, 0)
+    wanted = np.maximum(levels.astype(np.int64) - states, 0)
     # states above the levels are not reached; what is not numbered there is taken as no order
     return model.chain(np.array([number.get(tuple(q), 0) for q in wanted.tolist()])).average().cost
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from stockyard.agents.oracles.demand import Floats, Ints, masses
 from stockyard.agents.oracles.dynamic_programming import MOST_ENTRIES, TOLERANCE, Process, grid
+from stockyard.agents.oracles.parameters import Levels, whole
 from stockyard.agents.oracles.solution import (
     Observation,
     Solution,
@@ -187,15 +188,22 @@ def solve(
     return Solution(found.cost, policy, truncation, {})
 
 
-def control_limit_cost(lane: DispatchLane, threshold: int) -> float:
-    """One truck when at least `threshold` parcels wait (Deb & Serfozo 1973)."""
+def control_limit_cost(lane: DispatchLane, threshold: Levels) -> float:
+    """As many trucks as leave fewer than `threshold` parcels waiting (Deb & Serfozo 1973)."""
+    limit = whole("threshold", threshold, least=1)
+
+    def trucks(waiting: Ints) -> Ints:
+        needed = np.maximum((waiting - limit) // int(lane.truck_capacity) + 1, 0)
+        return np.minimum(needed, lane.max_trucks)
+
+    _check_capacity(lane)
     if lane.slack is not None:
-        return _deadline_rule(lane, lambda states: states.sum(axis=1) >= threshold)
-    _check_room(lane, 1)
-    most = 2 * (threshold + 4 * math.ceil(lane.truck_capacity) + masses(lane.arrivals).largest)
+        return _deadline_rule(lane, lambda states: trucks(states.sum(axis=1)))
+    _check_room(lane, lane.max_trucks)
+    most = 2 * (limit + 4 * math.ceil(lane.truck_capacity) + masses(lane.arrivals).largest)
     while True:
         model = batch_process(lane, most)
-        chain = model.chain((np.arange(most + 1) >= threshold).astype(np.int64))
+        chain = model.chain(trucks(np.arange(most + 1)))
         at_edge = chain.states == most
         if not at_edge.any() or float(chain.stationary()[at_edge].sum()) <= EDGE_SHARE:
             return chain.average().cost
@@ -206,7 +214,7 @@ def control_limit_cost(lane: DispatchLane, threshold: int) -> float:
             )
 
 
-def _deadline_rule(lane: DispatchLane, goes: Callable[[Ints], Floats]) -> float:
+def _deadline_rule(lane: DispatchLane, goes: Callable[[Ints], Floats | Ints]) -> float:
     if lane.slack is None:
         raise ValueError("dispatch: this rule is for parcels with deadlines")
     model, states = deadline_process(lane)
@@ -214,12 +222,12 @@ def _deadline_rule(lane: DispatchLane, goes: Callable[[Ints], Floats]) -> float:
     return model.chain(trucks).average().cost
 
 
-def when_due_cost(lane: DispatchLane) -> float:
+def dispatch_when_due_cost(lane: DispatchLane) -> float:
     """As many trucks as the parcels that are due need."""
     return _deadline_rule(lane, lambda s: np.ceil(s[:, 0] / lane.truck_capacity))
 
 
-def when_full_or_due_cost(lane: DispatchLane) -> float:
+def dispatch_when_full_or_due_cost(lane: DispatchLane) -> float:
     """Every truck that can be filled, and those that the parcels that are due need."""
 
     def trucks(states: Ints) -> Floats:
@@ -244,7 +252,7 @@ def never_cost(lane: DispatchLane) -> float:
 RULES: dict[str, Callable[..., float]] = {
     "always": always_cost,
     "control_limit": control_limit_cost,
+    "dispatch_when_due": dispatch_when_due_cost,
+    "dispatch_when_full_or_due": dispatch_when_full_or_due_cost,
     "never": never_cost,
-    "when_due": when_due_cost,
-    "when_full_or_due": when_full_or_due_cost,
 }

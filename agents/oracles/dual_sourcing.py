@@ -29,6 +29,7 @@ from stockyard.agents.oracles.dynamic_programming import (
     explore,
     value_iteration,
 )
+from stockyard.agents.oracles.parameters import whole
 from stockyard.agents.oracles.solution import (
     ExactPolicy,
     Observation,
@@ -292,64 +293,84 @@ def _cost(scenario: DualSourcing, rule: Rule, largest: int) -> float:
     raise ValueError("the rule does not keep the stock within bounds")
 
 
-def capped_dual_index_cost(
-    scenario: DualSourcing,
-    expedited_order_up_to: int,
-    regular_order_up_to: int,
-    cap: int | None = None,
+def _dual_index(
+    scenario: DualSourcing, expedited_order_up_to: float, regular_order_up_to: float, cap: int
 ) -> float:
-    """Dual index with regular orders of at most `cap` units (Sun & Van Mieghem 2019)."""
-    spread = max(regular_order_up_to - min(expedited_order_up_to, 0), 1)
-    largest = min(masses(scenario.demand).largest + spread, regular_order_up_to + 50)
-    largest = largest if cap is None else cap
-    if largest < 0:
-        raise ValueError(f"cap: must be >= 0, got {cap}")
+    fast = whole("expedited_order_up_to", expedited_order_up_to)
+    slow = whole("regular_order_up_to", regular_order_up_to)
 
     def rule(states: Ints) -> tuple[Ints, Ints]:
-        expedited = np.maximum(expedited_order_up_to - states[:, 0], 0)
-        regular = np.maximum(regular_order_up_to - states.sum(axis=1) - expedited, 0)
-        return expedited, np.minimum(regular, largest)
+        expedited = np.maximum(fast - states[:, 0], 0)
+        regular = np.maximum(slow - states.sum(axis=1) - expedited, 0)
+        return expedited, np.minimum(regular, cap)
 
-    return _cost(scenario, rule, largest)
+    return _cost(scenario, rule, cap)
+
+
+def capped_dual_index_cost(
+    scenario: DualSourcing, expedited_order_up_to: float, regular_order_up_to: float, cap: float
+) -> float:
+    """Dual index with regular orders of at most `cap` units (Sun & Van Mieghem 2019)."""
+    most = whole("cap", cap, least=0)
+    return _dual_index(scenario, expedited_order_up_to, regular_order_up_to, most)
 
 
 def dual_index_cost(
-    scenario: DualSourcing, expedited_order_up_to: int, regular_order_up_to: int
+    scenario: DualSourcing, expedited_order_up_to: float, regular_order_up_to: float
 ) -> float:
     """Expedite up to S_e on I, then order up to S_r on the whole position (Veeraraghavan 2008).
 
     Veeraraghavan & Scheller-Wolf, Now or later, Operations Research 56, 2008.
     """
-    return capped_dual_index_cost(scenario, expedited_order_up_to, regular_order_up_to)
+    fast = whole("expedited_order_up_to", expedited_order_up_to)
+    slow = whole("regular_order_up_to", regular_order_up_to)
+    # the position is S_e at least when the regular order is decided: no cap above that binds
+    return _dual_index(scenario, fast, slow, max(slow - fast, 0))
 
 
 def single_index_cost(
-    scenario: DualSourcing, expedited_order_up_to: int, regular_order_up_to: int
+    scenario: DualSourcing, order_up_to: float, expedited_order_up_to: float | None = None
 ) -> float:
-    """Both orders look at the whole position (Scheller-Wolf, Veeraraghavan & van Houtum 2007)."""
-    spread = max(regular_order_up_to - expedited_order_up_to, 0)
-    largest = max(spread, regular_order_up_to + 1, 1)
+    """Both orders look at the whole position (Scheller-Wolf, Veeraraghavan & van Houtum 2007).
+
+    Args:
+        scenario: the instance.
+        order_up_to: S_r, units.
+        expedited_order_up_to: S_e, units, at most S_r; None: nothing is expedited.
+    """
+    level = whole("order_up_to", order_up_to)
+    if expedited_order_up_to is None:
+        most = max(masses(scenario.demand).largest, level)  # a period's demand, or the first order
+
+        def regular_only(states: Ints) -> tuple[Ints, Ints]:
+            order = np.clip(level - states.sum(axis=1), 0, most)
+            return np.zeros_like(order), order
+
+        return _cost(scenario, regular_only, most)
+    fast = whole("expedited_order_up_to", expedited_order_up_to)
+    if fast > level:
+        raise ValueError(f"expedited_order_up_to: must be at most order_up_to, got {fast}")
 
     def rule(states: Ints) -> tuple[Ints, Ints]:
         position = states.sum(axis=1)
-        expedited = np.maximum(expedited_order_up_to - position, 0)
-        return expedited, np.maximum(regular_order_up_to - position - expedited, 0)
+        expedited = np.maximum(fast - position, 0)
+        return expedited, np.maximum(level - position - expedited, 0)
 
-    return _cost(scenario, rule, largest)
+    return _cost(scenario, rule, level - fast)
 
 
 def tailored_base_surge_cost(
-    scenario: DualSourcing, expedited_order_up_to: int, quantity: int
+    scenario: DualSourcing, expedited_order_up_to: float, quantity: float
 ) -> float:
     """A constant regular order, and expediting up to S_e (Allon & Van Mieghem 2010)."""
-    if not 0 <= quantity < scenario.demand.mean:
+    fast, lot = whole("expedited_order_up_to", expedited_order_up_to), whole("quantity", quantity)
+    if not 0 <= lot < scenario.demand.mean:
         raise ValueError(f"quantity: must be >= 0 and below the mean demand {scenario.demand.mean}")
 
     def rule(states: Ints) -> tuple[Ints, Ints]:
-        expedited = np.maximum(expedited_order_up_to - states[:, 0], 0)
-        return expedited, np.full(len(states), quantity)
+        return np.maximum(fast - states[:, 0], 0), np.full(len(states), lot)
 
-    return _cost(scenario, rule, quantity)
+    return _cost(scenario, rule, lot)
 
 
 def best_parameters(scenario: DualSourcing, name: str) -> tuple[dict[str, int], float]:
@@ -391,7 +412,7 @@ def _box(scenario: DualSourcing, name: str) -> dict[str, range]:
         largest = int(np.ceil(scenario.demand.mean))
         return {"expedited_order_up_to": range(near + 1), "quantity": range(largest)}
     if name == "single_index":
-        return {"expedited_order_up_to": range(far), "regular_order_up_to": range(far + 1)}
+        return {"order_up_to": range(far + 1), "expedited_order_up_to": range(far)}
     box = {"expedited_order_up_to": range(near + 1), "regular_order_up_to": range(far + 1)}
     if name == "capped_dual_index":
         box["cap"] = range(1, int(fractile(scenario.demand, 1, ratio)) + 1)

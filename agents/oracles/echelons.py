@@ -26,6 +26,7 @@ import numpy as np
 from scipy import signal, stats
 
 from stockyard.agents.oracles.demand import Floats, masses
+from stockyard.agents.oracles.parameters import read_levels
 from stockyard.agents.oracles.solution import ExactPolicy, Observation, Solution, Truncation
 from stockyard.envs.network.distributions import Distribution, Normal
 from stockyard.envs.textbook import Serial
@@ -211,7 +212,14 @@ def periodic(scenario: Serial, order_up_to: Sequence[float] | None = None) -> Ec
 
 def echelon_base_stock_cost(scenario: Serial, order_up_to: Sequence[float]) -> float:
     """Average cost of echelon base stock, levels downstream first."""
-    return periodic(scenario, order_up_to).cost
+    given = read_levels(
+        "order_up_to",
+        order_up_to,
+        scenario.num_stages,
+        whole_units=scenario.demand.is_integer,
+        takes_scalar=False,
+    )
+    return periodic(scenario, given.tolist()).cost
 
 
 def solve(scenario: Serial) -> Solution:

@@ -25,6 +25,7 @@ from stockyard.agents.oracles.dynamic_programming import (
     leftover_matrix,
     sum_of_discounts,
 )
+from stockyard.agents.oracles.parameters import Levels, read_levels
 from stockyard.agents.oracles.solution import (
     EXACT,
     ExactPolicy,
@@ -225,9 +226,10 @@ def _first_limit(scenario: Locations) -> int:
     return max(int(fractile(law, 2, ratio)) for law in scenario.demand) + 1
 
 
-def base_stock_cost(scenario: Locations, order_up_to: Sequence[int]) -> float:
+def base_stock_cost(scenario: Locations, order_up_to: Levels) -> float:
     """Each location orders up to its own level."""
-    levels = np.array(order_up_to)
+    count = len(scenario.demand)
+    levels = read_levels("order_up_to", order_up_to, count, least=0).astype(np.int64)
     limit = _limit(scenario)
     if limit is not None and levels.max() > limit:
         raise ValueError(f"order_up_to: exceeds the stock limit {limit}")

@@ -20,7 +20,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stockyard.agents.oracles.demand import Floats, Ints, fractile, masses
+from stockyard.agents.oracles.demand import Floats, Ints, masses
+from stockyard.agents.oracles.demand import fractile as quantile
 from stockyard.agents.oracles.dynamic_programming import (
     TOLERANCE,
     Average,
@@ -30,6 +31,7 @@ from stockyard.agents.oracles.dynamic_programming import (
     explore,
     value_iteration,
 )
+from stockyard.agents.oracles.parameters import Levels, whole
 from stockyard.agents.oracles.solution import (
     Observation,
     Solution,
@@ -147,8 +149,8 @@ def _first_bounds(scenario: SingleNode) -> tuple[int, int]:
         raise ValueError("holding_cost, penalty_cost: both must be > 0 for an optimum to exist")
     ratio = p / (h + p)
     lot = math.ceil(math.sqrt(2.0 * scenario.fixed_order_cost * scenario.demand.mean / h))
-    stock = int(fractile(scenario.demand, scenario.lead_time + 1, ratio)) + lot
-    order = int(fractile(scenario.demand, 1, ratio)) + 1 + lot
+    stock = int(quantile(scenario.demand, scenario.lead_time + 1, ratio)) + lot
+    order = int(quantile(scenario.demand, 1, ratio)) + 1 + lot
     return stock, order
 
 
@@ -289,73 +291,78 @@ def _cost(scenario: SingleNode, rule: Rule, largest_stock: int, largest_order: i
     return Model(scenario, largest_stock, largest_order).chain(rule).average().cost
 
 
-def base_stock_cost(scenario: SingleNode, order_up_to: int) -> float:
+def base_stock_cost(scenario: SingleNode, order_up_to: Levels) -> float:
     """Order up to a level."""
     return capped_base_stock_cost(scenario, order_up_to, order_up_to)
 
 
-def capped_base_stock_cost(scenario: SingleNode, order_up_to: int, cap: int) -> float:
+def capped_base_stock_cost(scenario: SingleNode, order_up_to: Levels, cap: Levels) -> float:
     """Order up to a level, at most `cap` units at once (Xin 2021)."""
+    level, most = whole("order_up_to", order_up_to, least=0), whole("cap", cap, least=0)
     return _cost(
         scenario,
-        lambda states: np.clip(order_up_to - states.sum(axis=1), 0, cap),
-        order_up_to,
-        min(cap, order_up_to),
+        lambda states: np.clip(level - states.sum(axis=1), 0, most),
+        level,
+        min(most, level),
     )
 
 
-def s_S_cost(scenario: SingleNode, reorder_point: int, order_up_to: int) -> float:
+def s_S_cost(scenario: SingleNode, reorder_point: Levels, order_up_to: Levels) -> float:
     """Order up to S when the position is at or below s."""
     return modified_s_S_cost(scenario, reorder_point, order_up_to, order_up_to)
 
 
 def modified_s_S_cost(
-    scenario: SingleNode, reorder_point: int, order_up_to: int, cap: int
+    scenario: SingleNode, reorder_point: Levels, order_up_to: Levels, quantity: Levels
 ) -> float:
-    """At or below s order up to S, at most `cap` units (Bijvank, Bhulai & Huh 2015)."""
+    """At or below s order up to S, at most q units (Bijvank, Bhulai & Huh 2015)."""
+    s = whole("reorder_point", reorder_point)
+    level, most = whole("order_up_to", order_up_to, least=0), whole("quantity", quantity, least=0)
 
     def rule(states: Ints) -> Ints:
         position = states.sum(axis=1)
-        order = np.minimum(order_up_to - position, cap)
-        return np.asarray(np.where(position <= reorder_point, order, 0))
+        order = np.clip(level - position, 0, most)
+        return np.asarray(np.where(position <= s, order, 0))
 
-    return _cost(scenario, rule, order_up_to, min(cap, order_up_to))
+    return _cost(scenario, rule, level, min(most, level))
 
 
-def s_nQ_cost(scenario: SingleNode, reorder_point: int, quantity: int) -> float:
-    """At or below s order the fewest lots of Q that lift the position above s."""
+def r_Q_cost(scenario: SingleNode, reorder_point: Levels, quantity: Levels) -> float:
+    """At or below r order the fewest lots of Q that lift the position above r."""
+    r = whole("reorder_point", reorder_point, least=-1)
+    lot = whole("quantity", quantity, least=1)
 
     def rule(states: Ints) -> Ints:
         position = states.sum(axis=1)
-        lots = -((position - reorder_point - 1) // quantity)
-        return np.asarray(np.where(position <= reorder_point, lots * quantity, 0))
+        lots = -((position - r - 1) // lot)
+        return np.asarray(np.where(position <= r, lots * lot, 0))
 
-    highest = reorder_point + quantity
-    return _cost(scenario, rule, highest, highest)
+    return _cost(scenario, rule, r + lot, r + lot)
 
 
-def constant_order_cost(scenario: SingleNode, quantity: int) -> float:
+def constant_order_cost(scenario: SingleNode, quantity: Levels) -> float:
     """Order the same every period; the lead time does not matter.
 
     Stock is a random walk with drift `quantity` - mean, which must be negative. It is cut at a
     level that is doubled until what exceeds it has less than 1e-12 of the probability.
     """
     _checked(scenario)
-    if quantity >= scenario.demand.mean:
+    lot = whole("quantity", quantity, least=0)
+    if lot >= scenario.demand.mean:
         raise ValueError(f"quantity: must be below the mean demand {scenario.demand.mean}")
     alone = dataclasses.replace(scenario, lead_time=1)
     highest = 64
     while True:
-        model = Model(alone, highest, quantity)
-        stock = np.minimum(np.arange(highest + 1) + quantity, highest)
+        model = Model(alone, highest, lot)
+        stock = np.minimum(np.arange(highest + 1) + lot, highest)
         matrix = np.zeros((highest + 1, highest + 1))
         np.add.at(matrix.T, stock, model.leaves.T)
         equations = np.vstack((matrix.T - np.eye(highest + 1), np.ones(highest + 1)))
         share = np.linalg.lstsq(equations, np.eye(1, highest + 2, highest + 1)[0], rcond=None)[0]
-        if share[-quantity - 2 :].sum() < 1e-12:
+        if share[-lot - 2 :].sum() < 1e-12:
             break
         highest *= 2
-    return float(share @ model.one_period + model.ordering[quantity])
+    return float(share @ model.one_period + model.ordering[lot])
 
 
 def _myopic(scenario: SingleNode, looks_ahead: int) -> float:
@@ -389,16 +396,24 @@ def myopic_cost(scenario: SingleNode) -> float:
     return _myopic(scenario, 1)
 
 
-def myopic2_cost(scenario: SingleNode) -> float:
+def myopic_2_cost(scenario: SingleNode) -> float:
     """Minimise the costs of two such periods, the next order being myopic (Zipkin 2008)."""
     return _myopic(scenario, 2)
 
 
-def standard_base_stock_cost(scenario: SingleNode) -> float:
-    """Order up to the level that would be optimal with backorders (Zipkin 2008, Table 3)."""
-    ratio = scenario.penalty_cost / (scenario.holding_cost + scenario.penalty_cost)
-    level = int(fractile(scenario.demand, scenario.lead_time + 1, ratio))
-    return base_stock_cost(scenario, level)
+def newsvendor_cost(scenario: SingleNode, fractile: float | None = None) -> float:
+    """Order up to the level that would be optimal with backorders (Zipkin 2008, Table 3).
+
+    Args:
+        scenario: the instance.
+        fractile: of the demand over lead time and review, instead of the critical one.
+    """
+    level = fractile
+    if level is None:
+        level = scenario.penalty_cost / (scenario.holding_cost + scenario.penalty_cost)
+    elif not 0.0 < level < 1.0:
+        raise ValueError(f"fractile: must lie between 0 and 1, got {fractile!r}")
+    return base_stock_cost(scenario, quantile(scenario.demand, scenario.lead_time + 1, level))
 
 
 RULES: dict[str, Callable[..., float]] = {
@@ -407,8 +422,8 @@ RULES: dict[str, Callable[..., float]] = {
     "constant_order": constant_order_cost,
     "modified_s_S": modified_s_S_cost,
     "myopic": myopic_cost,
-    "myopic2": myopic2_cost,
+    "myopic_2": myopic_2_cost,
+    "newsvendor": newsvendor_cost,
+    "r_Q": r_Q_cost,
     "s_S": s_S_cost,
-    "s_nQ": s_nQ_cost,
-    "standard_base_stock": standard_base_stock_cost,
 }

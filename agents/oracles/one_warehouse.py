@@ -8,8 +8,11 @@ none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from stockyard.agents.heuristics.echelons import ALLOCATIONS, allocate
 from stockyard.agents.oracles.demand import Ints, fractile, joint, lumped, masses
 from stockyard.agents.oracles.dynamic_programming import (
     TOLERANCE,
@@ -18,6 +21,7 @@ from stockyard.agents.oracles.dynamic_programming import (
     grid,
     leftover_matrix,
 )
+from stockyard.agents.oracles.parameters import read_levels
 from stockyard.agents.oracles.solution import (
     Observation,
     Solution,
@@ -114,21 +118,44 @@ def solve(
 
 
 def echelon_base_stock_cost(
-    scenario: OneWarehouse, warehouse_order_up_to: int, store_order_up_to: tuple[int, ...]
+    scenario: OneWarehouse,
+    order_up_to: Sequence[float],
+    allocation: str = "proportional",
+    weights: Sequence[float] | None = None,
 ) -> float:
-    """Order up to an echelon level; fill the stores up to theirs, in their order."""
-    limits = np.array([warehouse_order_up_to, *store_order_up_to])
-    model, states, actions = process(scenario, limits)
-    number = {tuple(action): k for k, action in enumerate(actions.tolist())}
-    chosen = np.zeros(len(states), dtype=np.int64)
-    for k, state in enumerate(states):
-        rest, sent = int(state[0]), []
-        for n, level in enumerate(store_order_up_to):
-            sent.append(min(max(level - int(state[n + 1]), 0), rest))
-            rest -= sent[-1]
-        order = max(warehouse_order_up_to - int(state.sum()), 0)
-        chosen[k] = number[(order, *sent)] if rest + order <= limits[0] else 0
-    return model.chain(chosen).average().cost
+    """Order up to an echelon level, and fill the stores up to theirs.
+
+    What the warehouse cannot send in full is shared by the heuristic's own function: a unit more or
+    less at one store is another policy, and has another cost.
+
+    Args:
+        scenario: the instance.
+        order_up_to: echelon levels, units; of the stores in turn, and the warehouse last.
+        allocation: see `stockyard.agents.heuristics.echelons.echelon_base_stock`.
+        weights: see there.
+    """
+    n = len(scenario.demand)
+    levels = read_levels("order_up_to", order_up_to, n + 1, least=0, takes_scalar=False)
+    if allocation not in ALLOCATIONS:
+        raise ValueError(f"allocation: unknown {allocation!r}; known: {', '.join(ALLOCATIONS)}")
+    if weights is not None and allocation != "weighted":
+        raise ValueError('weights: need allocation="weighted"')
+    lead_times = np.array(scenario.store_lead_times, dtype=np.float64)
+    shares = np.array([law.sd for law in scenario.demand]) * np.sqrt(lead_times + 1.0)
+    if weights is not None:
+        shares = read_levels("weights", weights, n, whole_units=False, takes_scalar=False)
+        if not (shares > 0).all():
+            raise ValueError(f"weights: must be > 0, got {weights!r}")
+    limits = np.roll(levels, 1).astype(np.int64)
+    model, states, _ = process(scenario, limits)
+    need = np.maximum(levels[:-1] - states[:, 1:], 0.0)
+    stock = states[:, 0].astype(np.float64)
+    sent = allocate(need, stock, allocation, shares, True).astype(np.int64)
+    order = np.maximum(limits[0] - states.sum(axis=1), 0)
+    # states beyond the warehouse's level are not reached; they are taken to do nothing
+    fits = stock - sent.sum(axis=1) + order <= limits[0]
+    action = np.where(fits[:, None], np.column_stack((order, sent)), 0)
+    return model.chain(np.ravel_multi_index(tuple(action.T), tuple(limits + 1))).average().cost
 
 
 RULES = {"echelon_base_stock": echelon_base_stock_cost}

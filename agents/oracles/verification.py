@@ -2,7 +2,7 @@
 
 A table is a YAML file; the packaged one, `conf/validate/known_answers.yaml`, describes the format
 at its head and is the one home of the figures that tests and `stockyard-validate` hold the code to.
-Policies go by the names of the heuristics that play them; `RULES` says what the oracles call them.
+Policies and their parameters go by the names of the heuristics, in the oracles too.
 Problems beyond `stockyard.envs.textbook` test an oracle alone (`ORACLE_ONLY`).
 """
 
@@ -34,17 +34,6 @@ TABLE = Path(__file__).parents[2] / "conf" / "validate" / "known_answers.yaml"
 DEFAULT_TOLERANCE = 1e-4
 LEVEL_ERROR = 1e-4  # units, of the parameters of an optimal policy
 GAP_ERROR = 0.01  # percentage points
-
-RULES: dict[str, tuple[str, dict[str, str]]] = {
-    "r_Q": ("s_nQ", {}),
-    "modified_s_S": ("modified_s_S", {"quantity": "cap"}),
-    "myopic_2": ("myopic2", {}),
-    "newsvendor": ("standard_base_stock", {}),
-    "single_index": ("single_index", {"order_up_to": "regular_order_up_to"}),
-    "dispatch_when_due": ("when_due", {}),
-    "dispatch_when_full_or_due": ("when_full_or_due", {}),
-}
-"""Heuristic -> the rule's name among the oracles, and of its parameters those that differ."""
 
 
 @dataclass(frozen=True)
@@ -337,9 +326,7 @@ class Exact:
             return _only(self.instance, answer)[0]
         if answer.policy == "optimal":
             return self.solution(answer).cost
-        rule, names = RULES.get(answer.policy, (answer.policy, {}))
-        parameters = {names.get(name, name): value for name, value in answer.parameters.items()}
-        return oracles.policy_cost(self.spec, rule, **parameters)
+        return oracles.policy_cost(self.spec, answer.policy, **answer.parameters)
 
     def levels(self, answer: Answer) -> Mapping[str, Any]:
         """The parameters of the optimal policy that the answer names."""

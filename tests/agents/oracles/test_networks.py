@@ -138,10 +138,7 @@ def test_one_warehouse_bounds_do_not_bind() -> None:
     wide, _, _ = one_warehouse.process(instance["scenario"], np.array([8, 5, 5]))
     cost = oracles.optimal_cost(instance)
     assert wide.average().cost == pytest.approx(cost, rel=1e-8)
-    rule = oracles.policy_cost(
-        instance, "echelon_base_stock", warehouse_order_up_to=7, store_order_up_to=(2, 2)
-    )
-    assert rule > cost
+    assert oracles.policy_cost(instance, "echelon_base_stock", order_up_to=[2, 2, 7]) > cost
     with pytest.raises(ValueError, match="lead times of one period"):
         oracles.optimal_cost(textbook.one_warehouse(law, 2, 1, **given))
 
