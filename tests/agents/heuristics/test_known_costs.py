@@ -1,15 +1,11 @@
-"""Simulated costs of the classical policies meet their exact values.
+"""Simulated costs of the classical policies meet the exact values of the table of known answers.
 
-The exact values stand in `facts.json`. Their instances: lost sales of Zipkin (2008, Tables 3 and
-4); fixed costs of Bijvank, Bhulai & Huh (2015, Table 1); dual sourcing of Gijsbrechts et al. (2022,
-Fig. 9); series of Snyder & Shen (2019, example 6.1) and of Alvo et al. (2023); the others are our
-own small instances. All values were recomputed: value iteration with the rule fixed, exact Markov
-chains, the Clark-Scarf recursion, enumeration. Independent replicas give the standard error; a
-difference of four of them fails, and a standard error above .5 % of the cost fails too.
+`stockyard-validate` plays the whole table through `stockyard.agents.evaluate`; here some of its
+rows go through a loop of our own. Independent replicas give the standard error; a difference
+of four of them fails, and a standard error above .5 % of the cost fails too.
 """
 
-import json
-import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -17,9 +13,9 @@ import numpy as np
 import pytest
 
 import stockyard.agents as agents
-from stockyard.envs import textbook
+from stockyard.agents.oracles.verification import Answer, Instance, load_table
 
-FACTS = json.loads((pathlib.Path(__file__).parent / "facts.json").read_text())
+TABLE = {instance.id: instance for instance in load_table()}
 REPLICAS = 500
 CUT = 1e-5  # observations are float32, so that sending all there is may ask for a grain too much
 
@@ -52,99 +48,71 @@ def assert_cost(costs: Any, expected: float) -> None:
     assert gap <= 4.0 * error, f"{costs.mean():.5f} +- {error:.5f}, expected {expected}"
 
 
-@pytest.mark.parametrize("rule", ["myopic", "myopic_2"])
-@pytest.mark.parametrize("fact", FACTS["myopic"], ids=lambda f: f"{f['demand']}-{f['lead_time']}")
-def test_myopic_rules_cost_what_the_exact_chain_says(fact: dict[str, Any], rule: str) -> None:
-    """Zipkin's rows Myopic and Myopic2."""
-    law = {"poisson": textbook.Poisson, "geometric": textbook.Geometric}[fact["demand"]](5)
-    problem = textbook.lost_sales(law, fact["lead_time"], 1, fact["penalty_cost"])
-    assert_cost(simulate(problem, rule)[0], fact[rule])
+def rows(policies: Sequence[str], *names: str) -> list[Any]:
+    """The answers of rules in some instances, those with the best parameters where these are known.
+
+    An instance without an answer of a rule is a mistake: nothing would be tested.
+    """
+    found = []
+    for name in names:
+        for policy in policies:
+            given = [answer for answer in TABLE[name].answers if answer.policy == policy]
+            best = next((answer for answer in given if answer.is_best), given[0])
+            found.append(pytest.param(TABLE[name], best, id=f"{name}-{policy}"))
+    return found
 
 
-@pytest.mark.parametrize("fact", FACTS["lost_sales_levels"], ids=lambda f: f["rule"])
-def test_level_rules_cost_what_the_exact_chain_says(fact: dict[str, Any]) -> None:
-    """Capped base-stock, and Zipkin's row of the standard level, which the newsvendor rule sets."""
-    problem = textbook.lost_sales(textbook.Poisson(5), fact["lead_time"], 1, fact["penalty_cost"])
-    assert_cost(simulate(problem, fact["rule"], **fact["parameters"])[0], fact["cost"])
+@pytest.mark.parametrize(
+    ("instance", "answer"),
+    [
+        *rows(("myopic", "myopic_2"), "A4_poisson_L1_p4", "A4_poisson_L4_p9", "A4_geometric_L2_p9"),
+        *rows(("capped_base_stock", "newsvendor", "constant_order"), "A4_poisson_L2_p4"),
+        *rows(("s_S", "r_Q", "modified_s_S"), "A4_fixed_cost"),
+        *rows(("base_stock",), "B5", "B6"),
+        *rows(("control_limit",), "D2/a", "D2/b", "D2/c"),
+        *rows(("dispatch_when_due", "dispatch_when_full_or_due"), "D3"),
+    ],
+)
+def test_rules_cost_what_the_exact_chain_says(instance: Instance, answer: Answer) -> None:
+    """Lost sales, lots, locations and trucks."""
+    costs, _ = simulate(instance.build(), answer.policy, **answer.parameters)
+    assert_cost(costs, answer.recorded)
 
 
-@pytest.mark.parametrize("fact", FACTS["fixed_cost"]["rules"], ids=lambda f: f["rule"])
-def test_lot_rules_cost_what_the_exact_chain_says(fact: dict[str, Any]) -> None:
-    """Three rules of Bijvank, Bhulai & Huh for lost sales with a fixed cost."""
-    given = {k: v for k, v in FACTS["fixed_cost"].items() if k not in ("rules", "mean")}
-    problem = textbook.lost_sales(textbook.Poisson(FACTS["fixed_cost"]["mean"]), **given)
-    assert_cost(simulate(problem, fact["rule"], **fact["parameters"])[0], fact["cost"])
+@pytest.mark.parametrize(
+    ("instance", "answer"),
+    rows(
+        ("capped_dual_index", "dual_index", "single_index", "tailored_base_surge"),
+        "A5_lr2_ce110",
+        "A5_lr4_ce110",
+    ),
+)
+def test_dual_sourcing_rules_cost_what_the_exact_chain_says(
+    instance: Instance, answer: Answer
+) -> None:
+    """What all rules pay alike, the regular price of all demand, is taken out: it hides gaps."""
+    problem = instance.build()
+    price, mean = problem["scenario"].regular_cost, problem["scenario"].demand.mean
+    costs, demand = simulate(problem, answer.policy, **answer.parameters)
+    assert_cost(costs - price * (demand - mean), answer.recorded)
+    assert (costs - price * demand).std() < 0.05 * answer.recorded  # the gaps are seen
 
 
-@pytest.mark.parametrize("fact", FACTS["dual_sourcing"], ids=lambda f: f["regular_lead_time"])
-def test_dual_sourcing_rules_cost_what_the_exact_chain_says(fact: dict[str, Any]) -> None:
-    """What all rules pay alike, 100 USD for each unit of demand, is taken out: it hides gaps."""
-    problem = textbook.dual_sourcing(
-        textbook.Uniform(0, 4),
-        fact["regular_lead_time"],
-        0,
-        100,
-        fact["expedited_cost"],
-        5,
-        495,
-    )
-    for each in fact["rules"]:
-        costs, demand = simulate(problem, each["rule"], **each["parameters"])
-        assert_cost(costs - 100.0 * (demand - 2.0), each["cost"])
-        assert (costs - 100.0 * demand).std() < 0.05 * each["cost"]  # the gaps are seen
-
-
-@pytest.mark.parametrize("fact", FACTS["serial"], ids=lambda fact: fact["name"])
-def test_echelon_levels_cost_what_clark_and_scarf_say(fact: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("instance", "answer"),
+    rows(("echelon_base_stock",), "A3a", "A7_serial_p4/on-hand", "A7_serial_p19"),
+)
+def test_echelon_levels_cost_what_clark_and_scarf_say(instance: Instance, answer: Answer) -> None:
     """Optimal levels, with and without the cost of stock under way."""
-    names = ("lead_times", "holding_costs", "penalty_cost", "charge_in_transit")
-    problem = textbook.serial(
-        textbook.Normal(fact["mean"], fact["sd"]), **{name: fact[name] for name in names}
-    )
-    costs, _ = simulate(
-        problem, "echelon_base_stock", periods=700, warm_up=100, order_up_to=fact["order_up_to"]
-    )
-    assert_cost(costs, fact["cost"])
-
-
-def test_location_levels_cost_what_the_exact_chain_says() -> None:
-    """Spillover with a lead time of 1, transshipment with none: a level for each location."""
-    spill = textbook.spillover(
-        textbook.Pmf([0.3, 0.3, 0.25, 0.15]), 1, 8, 2, lead_time=1, stock_limit=6, num_locations=2
-    )
-    ship = textbook.transshipment(textbook.Poisson(10), 1, 4, 0.5, num_locations=2)
-    for problem, fact in (
-        (spill, FACTS["locations"]["spillover"]),
-        (ship, FACTS["locations"]["transshipment"]),
-    ):
-        costs, _ = simulate(problem, "base_stock", order_up_to=fact["order_up_to"])
-        assert_cost(costs, fact["cost"])
+    problem = instance.build()
+    costs, _ = simulate(problem, answer.policy, periods=700, warm_up=100, **answer.parameters)
+    assert_cost(costs, answer.recorded)
 
 
 def test_product_levels_under_a_capacity_cost_what_enumeration_says() -> None:
-    """Three products that fill the capacity."""
-    fact = FACTS["shared_capacity"]
-    problem = textbook.shared_capacity(
-        [textbook.Poisson(4), textbook.Poisson(6), textbook.Poisson(9)], 18, 1, [5, 3, 4]
-    )
-    assert_cost(simulate(problem, "base_stock", order_up_to=fact["order_up_to"])[0], fact["cost"])
-
-
-@pytest.mark.parametrize("fact", FACTS["batch_dispatch"], ids=lambda f: f"arrivals-{f['mean']}")
-def test_control_limits_cost_what_the_exact_chain_says(fact: dict[str, Any]) -> None:
-    """Optimal thresholds of one truck."""
-    names = ("truck_capacity", "truck_cost", "holding_cost")
-    problem = textbook.batch_dispatch(
-        textbook.Poisson(fact["mean"]), **{name: fact[name] for name in names}
-    )
-    costs, _ = simulate(problem, "control_limit", threshold=fact["threshold"])
-    assert_cost(costs, fact["cost"])
-
-
-@pytest.mark.parametrize("rule", ["dispatch_when_due", "dispatch_when_full_or_due"])
-def test_due_date_rules_cost_what_the_exact_chain_says(rule: str) -> None:
-    """Parcels of slack 2, trucks of 6."""
-    problem = textbook.deadline_dispatch(
-        textbook.Pmf([0.1, 0.3, 0.4, 0.2]), 2, 6, 12, 0.2, 10, max_trucks=2
-    )
-    assert_cost(simulate(problem, rule)[0], FACTS["deadline_dispatch"][rule])
+    """Three products that fill the capacity; the optimum is to order up to fixed levels."""
+    instance = TABLE["C7"]
+    optimum = instance.answers[0]
+    assert optimum.policy == "optimal"
+    costs, _ = simulate(instance.build(), "base_stock", **optimum.parameters)
+    assert_cost(costs, optimum.recorded)
