@@ -1,6 +1,7 @@
 # make demo   trains an agent on real demand and compares it with the classical policies
 # make test   everything that CI runs: checks, the wheel from an empty folder, all tests
 # make validate  recomputes every known answer and simulates it: docs/validation.md
+# make optimality  trains learners where the optimum is known, for hours: docs/optimality.md
 # make check  linters, formatter, types, spelling, tests
 # Each target does its own set-up; Python 3.11 and make are all that must be there.
 
@@ -20,7 +21,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: venv install demo check lint format wheel wheel-test test benchmark validate clean
+.PHONY: venv install demo check lint format wheel wheel-test test benchmark validate optimality clean
 
 venv: $(VENV)/.dev
 
@@ -82,6 +83,11 @@ benchmark: $(VENV)/.core
 # Every known answer, recomputed and simulated; the same command goes on where it was interrupted.
 validate: $(VENV)/.core
 	$(BIN)/python -m stockyard.scripts.validate output=docs/validation.json workers=$(WORKERS)
+
+# Learners against exact optima; the same command goes on where it was interrupted. The page's times
+# are those of two processes side by side.
+optimality: $(VENV)/.core
+	$(BIN)/python -m stockyard.scripts.optimality page=docs/optimality.md workers=2
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -102,7 +102,8 @@ def study(config: DictConfig) -> Path:
         sys.exit(f"\ninterrupted; the same command goes on from {config.runs}")
     from stockyard.scripts.optimality_page import write_page
 
-    page = Path(config.page or Path(config.runs) / "optimality.md")
+    # beside the results the page needs another name: it writes a JSON file of its own rows
+    page = Path(config.page or Path(config.runs) / "page.md")
     shown = [rows[key] for key in keys]
     command = "stockyard-optimality " + " ".join(command_line.chosen_overrides())
     write_page(page, studies, shown, command.strip())
