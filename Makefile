@@ -1,7 +1,7 @@
 # make demo   trains an agent on real demand and compares it with the classical policies
 # make test   everything that CI runs: checks, the wheel from an empty folder, all tests
 # make validate  recomputes every known answer and simulates it: docs/validation.md
-# make optimality  trains learners where the optimum is known, for hours: docs/optimality.md
+# make optimality  trains learners where the optimum is known, some forty minutes: docs/optimality.md
 # make check  linters, formatter, types, spelling, tests
 # Each target does its own set-up; Python 3.11 and make are all that must be there.
 

@@ -39,6 +39,7 @@ def tune(
     *,
     tapes: int = 64,
     seed: int = 0,
+    fixed: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> TuningResult:
     """Searches a heuristic's parameters on tapes of the split "train".
@@ -56,6 +57,7 @@ def tune(
         specification: keyword arguments of `gymnasium.make_vec`, or a built environment.
         tapes: how many training tapes.
         seed: of the first tape.
+        fixed: parameters that are given: the others are tuned for them.
         progress: called with a line after each round.
 
     Returns:
@@ -77,7 +79,8 @@ def tune(
         def score(values: Point) -> float:
             if values not in tried:
                 parameters = search.parameters(facts, _named(space, values))
-                tried[values] = rollout(factory(envs, **parameters), envs, seed=seed).mean
+                rule = factory(envs, **parameters, **(fixed or {}))
+                tried[values] = rollout(rule, envs, seed=seed).mean
             return tried[values]
 
         def tell(stage: str, best: Point) -> None:

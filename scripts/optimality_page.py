@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,12 @@ def write_page(page: Path, studies: Mapping[str, Any], rows: Sequence[Row], comm
         "Learners on problems whose optimum is known exactly. A gap is the difference to the exact "
         "optimal policy on the same held-out tapes, in percent of the exact optimal cost, with the "
         "standard error of that paired difference. Every learner is the one that was best on "
-        "validation tapes; times are wall times of training with its evaluations, one process on "
-        "one core, two of them side by side.",
+        "validation tapes. Times are wall times of training with its evaluations, on one thread; "
+        "`workers` in the command says how many cells ran side by side.",
         "",
-        f"Made by `{command}` on {time.strftime('%Y-%m-%d')}, "
-        f"stockyard {provenance()['versions']['stockyard']}.",
+        f"Made by `{command}`, stockyard {provenance()['versions']['stockyard']}; trained "
+        f"{_span(row['date'] for row in rows)} at commit "
+        f"{_span(str(row['commit'])[:10] for row in rows)}.",
         "",
     ]
     if has_picture:
@@ -57,15 +57,27 @@ def write_page(page: Path, studies: Mapping[str, Any], rows: Sequence[Row], comm
     write_text_atomic(page, "\n".join(lines))
 
 
+def _span(values: Iterable[str]) -> str:
+    """The different values, in order."""
+    return ", ".join(sorted(set(values)))
+
+
 def _section(given: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    target = float(given["target"])
-    met = sum(row["gap_percent"] <= target for row in rows)
+    """One study: what it is, how many cells met its target, and the table."""
     lines = [f"## {given['title']}", "", " ".join(str(given["note"]).split()), ""]
-    goal = f"at most {target:g} % above" if target else "below"
-    what = "the optimum" if not given.get("rivals") else "the best classical policy"
+    if not rows:
+        return [*lines, "Not run.", ""]
+    if given.get("rivals"):
+        # a claim about a difference asks for its interval, not only its sign
+        met = sum(row["gap_percent"] + 1.96 * row["gap_standard_error"] < 0.0 for row in rows)
+        goal = "below the best classical policy, with the whole 95 % interval"
+    else:
+        target = float(given["target"])
+        met = sum(row["gap_percent"] <= target for row in rows)
+        goal = f"at most {target:g} % above the optimum"
     slowest = max(row["seconds"] for row in rows)
     lines += [
-        f"{met} of {len(rows)} cells are {goal} {what}; the longest training took {slowest:.0f} s.",
+        f"{met} of {len(rows)} cells are {goal}; the longest training took {slowest:.0f} s.",
         "",
     ]
     keys = list(dict.fromkeys(key for row in rows for key in row["cell"]))

@@ -165,11 +165,11 @@ def search_of(factory: Callable[..., Any]) -> Search | None:
     return _SEARCHES.get(factory)
 
 
-def tuned(name: str, facts: Facts) -> dict[str, Any]:
-    """The parameters of a rule, tuned on training tapes of an environment."""
+def tuned(name: str, facts: Facts, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The parameters of a rule, tuned on training tapes of an environment for those `fixed`."""
     from stockyard.agents.tuning import tune
 
-    return tune(name, facts.specification).parameters
+    return tune(name, facts.specification, fixed=fixed).parameters
 
 
 class Heuristic(abc.ABC):

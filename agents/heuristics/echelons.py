@@ -311,5 +311,8 @@ def echelon_base_stock(
         raise ValueError('weights: need allocation="weighted"')
     if order_up_to is None:
         Echelons(facts)
-        order_up_to = tuned("echelon_base_stock", facts)["order_up_to"]
+        given: dict[str, Any] = {"allocation": allocation}
+        if weights is not None:
+            given["weights"] = weights
+        order_up_to = tuned("echelon_base_stock", facts, given)["order_up_to"]
     return EchelonBaseStock(facts, order_up_to, allocation, weights)

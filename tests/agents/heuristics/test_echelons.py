@@ -108,3 +108,20 @@ def test_wrong_parameters_are_named(parameters, match):
     """A rule with nonsense in it must not run as if it had sense."""
     with pytest.raises(ValueError, match=match):
         agents.make("echelon_base_stock", STORES, **parameters)
+
+
+def test_levels_are_tuned_for_the_allocation_that_will_share():
+    """The best levels under one way of sharing are not those under another."""
+    small = {**STORES, "horizon": 60}
+    scores = {}
+    for played in ("proportional", "equal"):
+        found = agents.tune(
+            "echelon_base_stock", small, tapes=16, fixed={"allocation": played}
+        ).parameters
+        scores[played] = agents.evaluate(
+            agents.make("echelon_base_stock", small, allocation="equal", **found),
+            small,
+            num_tapes=16,
+            split="train",
+        ).mean
+    assert scores["equal"] >= scores["proportional"]
