@@ -20,6 +20,7 @@ TINY = [
     "agent.lookahead_steps=4",
     "agent.burn_in_steps=4",
     "agent.width=8",
+    "env.horizon=40",
     "eval.tapes=4",
     "eval.every=400",
     "checkpoint.every=400",
