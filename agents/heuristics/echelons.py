@@ -287,7 +287,7 @@ def echelon_base_stock(
     With one warehouse and many stores it is the standard approximation (Federgruen & Zipkin 1984),
     and what the warehouse cannot send in full is shared by the `allocation`:
 
-    - "proportional": in proportion to what each store needs, as the environment does itself;
+    - "proportional": in proportion to what each store needs, whole units by largest remainder;
     - "equal": the same quantity for every store, but never more than it needs;
     - "weighted": each store bears its share of the shortage, in proportion to the standard
       deviation of its demand over lead time and review: equal fractiles (Eppen & Schrage 1981;

@@ -152,7 +152,8 @@ def test_a_mistake_is_told_in_one_line(command, arguments, message):
 def test_every_cell_of_a_study_composes(name):
     """A cell that does not would stop a study after hours."""
     given = STUDIES[name]
-    assert {"title", "note", "experiment", "target"} <= set(given)
+    assert {"title", "note", "experiment"} <= set(given)
+    assert ("target" in given) != ("rivals" in given)
     assert ("grid" in given) != ("cells" in given)
     config = OmegaConf.structured(OptimalitySchema)
     tasks = optimality.tasks_of(name, given, config)
