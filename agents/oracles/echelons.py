@@ -12,6 +12,8 @@ Scarf 1960; Chen & Zheng 1994; Snyder & Shen 2019, section 6.2). In continuous r
 demand of L_j. In periodic review with cost at the end of the period D_1 is the demand of L_1 + 1
 periods; the other stages are charged one period later than the recursion says, on stock that is
 smaller by one period's mean, so the cost is C_N(S_N) less the mean times the local cost of stage 2.
+A stage sends from what it had before today's deliveries: above stage 1 a lead time of 0 works as 1,
+with the unit on the stage's own shelf for that period instead of between stages.
 
 Demand on whole units is exact. Normal demand is on a grid: stage 1 by its closed form, the other
 expectations by the trapezoidal rule, whose error here is of the third order of the step.
@@ -199,14 +201,15 @@ def periodic(scenario: Serial, order_up_to: Sequence[float] | None = None) -> Ec
     echelon = [own - above for own, above in zip(local, upper, strict=True)]
     if min(echelon) < 0:
         raise ValueError("holding_costs: must not rise upstream for the recursion to hold")
-    cover = (scenario.lead_times[0] + 1, *scenario.lead_times[1:])
+    leads = scenario.lead_times
+    cover = (leads[0] + 1, *(max(periods, 1) for periods in leads[1:]))
     found = clark_scarf(scenario.demand, cover, echelon, scenario.penalty_cost, order_up_to)
     mean = scenario.demand.mean
-    cost = found.cost - mean * upper[0]
+    # lead time 0 differs from 1 above stage 1 only in the shelf on which a unit rests meanwhile
+    rests = sum(own for own, periods in zip(echelon[1:], leads[1:], strict=True) if periods == 0)
+    cost = found.cost + mean * (rests - upper[0])
     if not scenario.charge_in_transit:
-        cost -= mean * sum(
-            above * periods for above, periods in zip(upper, scenario.lead_times, strict=True)
-        )
+        cost -= mean * sum(above * periods for above, periods in zip(upper, leads, strict=True))
     return EchelonLevels(found.order_up_to, cost, found.step)
 
 

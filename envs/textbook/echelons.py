@@ -26,6 +26,8 @@ from stockyard.envs.textbook.base import (
     check_whole,
     distribution,
     distributions,
+    entries,
+    keep,
     largest_order,
     network_env,
     per_entity,
@@ -45,14 +47,14 @@ class Serial:
 
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
-        object.__setattr__(self, "lead_times", tuple(self.lead_times))
+        keep(self, ("lead_times",), entries)
         if not self.lead_times:
             raise ValueError("lead_times: must name at least one stage")
-        for lead in self.lead_times:
-            check_whole(lead, "lead_times")
+        leads = tuple(check_whole(lead, "lead_times") for lead in self.lead_times)
+        object.__setattr__(self, "lead_times", leads)
         costs = per_entity(self.holding_costs, self.num_stages, "holding_costs")
         object.__setattr__(self, "holding_costs", costs)
-        check_amount(self.penalty_cost, "penalty_cost")
+        keep(self, ("penalty_cost",), check_amount)
 
     @property
     def num_stages(self) -> int:
@@ -66,7 +68,7 @@ class Serial:
             nodes=tuple(f"stage-{k + 1}" for k in range(n)),
             regions=("customers",),
             products=Products(("product",)),
-            inbound=InboundLanes(head=[n - 1], lead_time=int(self.lead_times[-1])),
+            inbound=InboundLanes(head=[n - 1], lead_time=self.lead_times[-1]),
             transfers=TransferLanes(
                 tail=np.arange(1, n), head=np.arange(n - 1), transit=self.lead_times[:-1]
             ),
@@ -106,7 +108,9 @@ def serial(
 
     1. What arrives today is on each stage's shelf; all stocks and pipelines are seen.
     2. The most upstream stage orders from a supplier that never runs out; each stage is sent units
-       from the stock that its upstream neighbour had at step 1. A lead time of 0 arrives now.
+       from the stock that its upstream neighbour had at step 1. A lead time of 0 arrives now; at a
+       stage above the first it rests one period, for it is sent on at the next step 1 at the
+       earliest.
     3. Demand is served from stage 1; what is unmet is owed.
     4. `holding_costs` per unit on each shelf and, if charged, per unit between stages at the rate
        of the stage that sent it; `penalty_cost` per unit owed.
@@ -133,8 +137,8 @@ def serial(
     """
     scenario = Serial(
         distribution(demand, demand_parameters),
-        tuple(lead_times),
-        tuple(holding_costs),
+        entries(lead_times, "lead_times"),
+        entries(holding_costs, "holding_costs"),
         penalty_cost,
         charge_in_transit,
     )
@@ -148,7 +152,7 @@ class OneWarehouse:
 
     demand: tuple[Distribution, ...]  # per store
     warehouse_lead_time: int
-    store_lead_times: tuple[float, ...]  # whole periods
+    store_lead_times: tuple[int, ...]
     warehouse_holding_cost: float
     store_holding_costs: tuple[float, ...]
     penalty_costs: tuple[float, ...]
@@ -156,13 +160,13 @@ class OneWarehouse:
 
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
-        check_whole(self.warehouse_lead_time, "warehouse_lead_time")
-        for lead in self.store_lead_times:
-            check_whole(lead, "store_lead_times")
-        check_amount(self.warehouse_holding_cost, "warehouse_holding_cost")
+        keep(self, ("warehouse_lead_time",), check_whole)
+        keep(self, ("warehouse_holding_cost",), check_amount)
         for field in ("store_lead_times", "store_holding_costs", "penalty_costs"):
             values = per_entity(getattr(self, field), self.num_stores, field)
             object.__setattr__(self, field, values)
+        leads = tuple(check_whole(lead, "store_lead_times") for lead in self.store_lead_times)
+        object.__setattr__(self, "store_lead_times", leads)
 
     @property
     def num_stores(self) -> int:
@@ -178,7 +182,7 @@ class OneWarehouse:
             nodes=("warehouse", *(f"store-{k}" for k in stores)),
             regions=tuple(f"customers-{k}" for k in stores),
             products=Products(("product",)),
-            inbound=InboundLanes(head=[0], lead_time=int(self.warehouse_lead_time)),
+            inbound=InboundLanes(head=[0], lead_time=self.warehouse_lead_time),
             transfers=TransferLanes(tail=np.zeros(n, np.int64), head=stores, transit=leads),
             outbound=OutboundLanes(node=stores, region=stores - 1),
         )
@@ -250,21 +254,15 @@ def one_warehouse(
         Federgruen & Zipkin, Management Science 30, 1984 (approximations of dynamic, multilocation
         production and inventory problems); Alvo, Russo, Kanoria & Wang, arXiv 2306.11246, 2023.
     """
-    known = [
-        len(value)
-        for value in (store_lead_times, store_holding_costs, penalty_costs)
-        if isinstance(value, Sequence)
-    ]
-    count = num_stores if num_stores is not None or not known else known[0]
-    laws = distributions(demand, demand_parameters, count, "num_stores")
-    n = len(laws)
+    each = store_lead_times, store_holding_costs, penalty_costs
+    laws = distributions(demand, demand_parameters, num_stores, "num_stores", *each)
     scenario = OneWarehouse(
         laws,
         warehouse_lead_time,
-        per_entity(store_lead_times, n, "store_lead_times"),
+        store_lead_times,  # type: ignore[arg-type]  # a tuple when checked
         warehouse_holding_cost,
-        per_entity(store_holding_costs, n, "store_holding_costs"),
-        per_entity(penalty_costs, n, "penalty_costs"),
+        store_holding_costs,  # type: ignore[arg-type]
+        penalty_costs,  # type: ignore[arg-type]
         unmet,
     )
     return network_env(scenario, horizon, "replenish", "place")

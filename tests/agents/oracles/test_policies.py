@@ -49,6 +49,13 @@ PLAYED = {
     "batch-two-trucks": textbook.batch_dispatch(textbook.Poisson(9), 8, 30, 1, max_trucks=2),
     "stores-three": textbook.one_warehouse(textbook.Pmf((0.5, 0.5)), 1, 1, 0.5, 1, 9, 3),
     "serial-whole": textbook.serial(textbook.Poisson(4), (1, 2, 1), (3, 2, 1), 20),
+    **{
+        f"serial-{'-'.join(map(str, leads))}-{charged}": textbook.serial(
+            textbook.Poisson(5), leads, costs, 30, charge_in_transit=charged
+        )
+        for leads, costs in (((0, 0, 3), (5, 3, 1)), ((0, 2, 0), (5, 3, 1)), ((1, 0), (3, 1)))
+        for charged in (True, False)
+    },
     "spillover-no-limit": textbook.spillover(textbook.Poisson(2), 1, 8, 2, num_locations=2),
 }
 
