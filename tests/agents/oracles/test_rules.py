@@ -26,6 +26,7 @@ STORES = textbook.one_warehouse(
 PLACES = textbook.spillover(LAW, 1, 8, 2, lead_time=1, stock_limit=6, num_locations=2)
 SHARED = textbook.shared_capacity([textbook.Poisson(4), textbook.Poisson(6)], 14, 1, [5, 3])
 BATCH = textbook.batch_dispatch(textbook.Poisson(5), 4, 9, 1, max_trucks=2)
+TRUCKS = textbook.deadline_dispatch(textbook.Poisson(6), 1, 4, 9, 1, 10)
 DATED = textbook.deadline_dispatch(
     textbook.Pmf((0.1, 0.3, 0.4, 0.2)), 2, 3, 5, 0.2, 10, max_trucks=2
 )
@@ -60,6 +61,7 @@ def test_rules_and_parameters_are_those_of_the_heuristics(problem: dict[str, Any
         (PLACES, "base_stock", {"order_up_to": 4}),
         (BATCH, "control_limit", {"threshold": 3}),
         (DATED, "control_limit", {"threshold": 2}),
+        (TRUCKS, "control_limit", {"threshold": 6}),
         (DATED, "dispatch_when_due", {}),
         (DATED, "dispatch_when_full_or_due", {}),
     ],
