@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,8 +31,13 @@ class Distribution(Protocol):
         """Draws (periods,) units, in time order."""
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _positive(name: str, value: float, *, zero: bool = False) -> None:
-    if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+    number = _is_number(value) and math.isfinite(value)
+    if not (number and (value > 0 or (zero and value == 0))):
         raise ValueError(f"{name}: must be finite and {'>= 0' if zero else '> 0'}, got {value!r}")
 
 
@@ -88,6 +94,7 @@ class NegativeBinomial:
     def __post_init__(self) -> None:
         """Checks the parameters."""
         _positive("mean", self.mean)
+        _positive("variance", self.variance)
         if not self.variance > self.mean:
             raise ValueError(f"variance: must exceed the mean {self.mean}, got {self.variance!r}")
 
@@ -150,10 +157,12 @@ class Uniform:
 
     def __post_init__(self) -> None:
         """Checks the parameters."""
+        _positive("low", self.low, zero=True)
+        _positive("high", self.high, zero=True)
         if int(self.low) != self.low or int(self.high) != self.high:
             raise ValueError(f"low, high: must be whole, got {self.low!r}, {self.high!r}")
-        if not 0 <= self.low <= self.high:
-            raise ValueError(f"low, high: must be 0 <= low <= high, got {self.low}, {self.high}")
+        if not self.low <= self.high:
+            raise ValueError(f"low, high: must be low <= high, got {self.low}, {self.high}")
 
     @property
     def mean(self) -> float:
@@ -179,7 +188,10 @@ class Pmf:
 
     def __post_init__(self) -> None:
         """Checks the parameters and freezes them."""
-        p = tuple(float(x) for x in self.p)
+        try:
+            p = tuple(float(x) for x in self.p)
+        except (TypeError, ValueError):
+            raise ValueError(f"p: must be a sequence of numbers, got {self.p!r}") from None
         if not p or any(not x >= 0 for x in p) or abs(math.fsum(p) - 1.0) > 1e-9:
             raise ValueError(f"p: must be >= 0 and sum to 1, got {self.p!r}")
         object.__setattr__(self, "p", p)
@@ -210,7 +222,10 @@ class Deterministic:
 
     def __post_init__(self) -> None:
         """Checks the parameters and freezes them."""
-        given = np.atleast_1d(np.asarray(self.values, dtype=np.float64))
+        try:
+            given = np.atleast_1d(np.asarray(self.values, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise ValueError(f"values: must be numbers, got {self.values!r}") from None
         if given.ndim != 1 or not len(given) or not (np.isfinite(given) & (given >= 0)).all():
             raise ValueError(f"values: must be finite numbers >= 0, got {self.values!r}")
         object.__setattr__(self, "values", tuple(given.tolist()))
@@ -262,5 +277,8 @@ def named(name: str, **parameters: Any) -> Distribution:
         wanted = ", ".join(f"demand_{field}" for field in known)
         got = ", ".join(f"demand_{key}" for key in given) or "none"
         raise ValueError(f"demand: {name!r} takes {wanted}; got {got}")
-    built: Distribution = kind(**given)
+    try:
+        built: Distribution = kind(**given)
+    except ValueError as error:
+        raise ValueError(f"demand_{error}") from None
     return built

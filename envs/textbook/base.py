@@ -1,7 +1,7 @@
 """What all textbook problems share: demand by name, checks, and the world's plain parts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def distribution(demand: Demand, parameters: Mapping[str, Any]) -> Distribution:
     for key, value in parameters.items():
         if not key.startswith("demand_"):
             raise TypeError(f"unknown parameter {key!r}; distributions take demand_* parameters")
-        given[key.removeprefix("demand_")] = value
+        given[key.removeprefix("demand_")] = plain(value)
     if isinstance(demand, str):
         return named(demand, **given)
     if any(value is not None for value in given.values()):
@@ -43,7 +43,11 @@ def distribution(demand: Demand, parameters: Mapping[str, Any]) -> Distribution:
 
 
 def distributions(
-    demand: Demand | Sequence[Demand], parameters: Mapping[str, Any], count: int | None, field: str
+    demand: Demand | Sequence[Demand],
+    parameters: Mapping[str, Any],
+    count: int | None,
+    field: str,
+    *others: Any,
 ) -> tuple[Distribution, ...]:
     """One distribution for each of several entities.
 
@@ -53,28 +57,37 @@ def distributions(
         parameters: `demand_*`.
         count: how many are needed; None: as many as the sequences say.
         field: what `count` is called, for errors.
+        others: what else may be a sequence with one entry for each, as costs are.
 
     Raises:
-        ValueError: if the lengths of sequences differ.
+        ValueError: if the lengths of sequences differ, or nothing says how many there are.
     """
-    many = [*demand] if isinstance(demand, Sequence) and not isinstance(demand, str) else None
+    demand, parameters = plain(demand), {key: plain(value) for key, value in parameters.items()}
+    many = [*demand] if _is_list(demand) else None  # type: ignore[misc]
     lists = {
         key: [*value]
         for key, value in parameters.items()
-        if isinstance(value, Sequence)
-        and not isinstance(value, str)
+        if _is_list(value)
         # the parameters that are sequences of one distribution
-        and (key not in ("demand_p", "demand_values") or isinstance(value[0], Sequence))
+        and (key not in ("demand_p", "demand_values") or (len(value) and _is_list(value[0])))
     }
     lengths = {len(values) for values in lists.values()}
     if many is not None:
         lengths.add(len(many))
     if count is not None:
-        lengths.add(count)
-    if len(lengths) != 1:
+        lengths.add(check_whole(count, field, 1))
+    if not lengths:
+        # the first will do: where another has a different length, its own check names it
+        lengths.update([len(value) for value in map(plain, others) if _is_list(value)][:1])
+    if not lengths:
+        raise ValueError(
+            f"demand: nothing says how many there are; give {field}, or a sequence with one entry "
+            "for each"
+        )
+    if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             f"demand: {field} and the sequences given must agree on one number, got "
-            f"{sorted(lengths) or 'none'}"
+            f"{sorted(lengths)}"
         )
     (size,) = lengths
     return tuple(
@@ -86,33 +99,73 @@ def distributions(
     )
 
 
+def plain(value: Any) -> Any:
+    """Numbers and lists of Python for those of NumPy; everything else as it is."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def entries(value: Any, field: str) -> tuple[Any, ...]:
+    """The entries of a sequence, of Python or NumPy.
+
+    Raises:
+        ValueError: naming the field, if it is none.
+    """
+    value = plain(value)
+    if not _is_list(value):
+        raise ValueError(f"{field}: must be a sequence of numbers, got {value!r}")
+    return tuple(value)
+
+
 def per_entity(value: Any, count: int, field: str) -> tuple[float, ...]:
     """A number, or one for each of `count` entities, as a tuple.
 
     Raises:
         ValueError: naming the field, if it is neither, or a number is negative or not finite.
     """
-    try:
-        array = np.broadcast_to(np.asarray(value, dtype=np.float64), (count,))
-    except (TypeError, ValueError):
-        raise ValueError(f"{field}: must be a number or {count} of them, got {value!r}") from None
-    for number in array.tolist():
-        check_amount(number, field)
-    return tuple(array.tolist())
+    value = plain(value)
+    numbers = [plain(number) for number in value] if _is_list(value) else [value] * count
+    if len(numbers) != count or not all(map(_is_number, numbers)):
+        raise ValueError(f"{field}: must be a number or {count} of them, got {value!r}")
+    return tuple(float(check_amount(number, field)) for number in numbers)
 
 
-def check_amount(value: Any, field: str, least: float = 0.0) -> None:
-    """Raises a ValueError naming the field unless the value is finite and at least `least`."""
-    is_number = isinstance(value, int | float | np.integer | np.floating)
-    if not is_number or not (math.isfinite(value) and value >= least):
+def check_amount(value: Any, field: str, least: float = 0.0) -> float:
+    """Returns the value as a number of Python.
+
+    Raises:
+        ValueError: naming the field, unless the value is finite and at least `least`.
+    """
+    number = plain(value)
+    if not _is_number(number) or not (math.isfinite(number) and number >= least):
         raise ValueError(f"{field}: must be finite and >= {least:g}, got {value!r}")
+    return number  # type: ignore[no-any-return]
 
 
-def check_whole(value: Any, field: str, least: int = 0) -> None:
-    """Raises a ValueError naming the field unless the value is a whole number >= `least`."""
-    is_number = isinstance(value, int | float | np.integer | np.floating)
-    if not is_number or not math.isfinite(value) or int(value) != value or value < least:
+def check_whole(value: Any, field: str, least: int = 0) -> int:
+    """Returns the value as an int.
+
+    Raises:
+        ValueError: naming the field, unless the value is a whole number >= `least`.
+    """
+    number = plain(value)
+    is_whole = _is_number(number) and math.isfinite(number) and int(number) == number
+    if not is_whole or number < least:
         raise ValueError(f"{field}: must be a whole number >= {least}, got {value!r}")
+    return int(number)
+
+
+def keep(scenario: Any, fields: Sequence[str], check: Callable[[Any, str], Any]) -> None:
+    """Checks fields of a frozen scenario, and keeps what the check makes of them."""
+    for field in fields:
+        object.__setattr__(scenario, field, check(getattr(scenario, field), field))
 
 
 def largest_order(demand: Distribution, cover: float, fixed: float = 0.0) -> float:

@@ -19,6 +19,7 @@ from stockyard.envs.textbook.base import (
     check_amount,
     check_whole,
     distributions,
+    keep,
     largest_order,
     per_entity,
     replenishment_env,
@@ -39,8 +40,8 @@ class SharedStock:
 
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
-        check_whole(self.lead_time, "lead_time")
-        check_amount(self.limit, "limit")
+        keep(self, ("lead_time",), check_whole)
+        keep(self, ("limit",), check_amount)
         for field in ("holding_costs", "penalty_costs", "volumes"):
             values = per_entity(getattr(self, field), self.num_products, field)
             object.__setattr__(self, field, values)
@@ -57,7 +58,7 @@ class SharedStock:
             nodes=("store",),
             regions=("customers",),
             products=Products(names, volume=self.volumes),
-            inbound=InboundLanes(head=[0], lead_time=int(self.lead_time)),
+            inbound=InboundLanes(head=[0], lead_time=self.lead_time),
             outbound=OutboundLanes(node=[0], region=[0]),
         )
         economics = Economics.textbook(
@@ -171,7 +172,8 @@ def restock_limit(
     Returns:
         Keyword arguments of `gymnasium.make`.
     """
-    laws = distributions(demand, demand_parameters, num_products, "num_products")
+    costs = holding_costs, penalty_costs, volumes
+    laws = distributions(demand, demand_parameters, num_products, "num_products", *costs)
     n = len(laws)
     scenario = SharedStock(
         laws,

@@ -18,10 +18,18 @@ from stockyard.envs.textbook.base import (
     check_amount,
     check_whole,
     distribution,
+    keep,
     largest_order,
     network_env,
     world,
 )
+
+
+def _check_capacity(value: Any, field: str) -> float:
+    capacity = check_amount(value, field)
+    if not capacity:
+        raise ValueError(f"{field}: must be > 0, got {value!r}")
+    return capacity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +47,10 @@ class DispatchLane:
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
         if self.slack is not None:
-            check_whole(self.slack, "slack")
-        check_whole(self.max_trucks, "max_trucks", 1)
-        if not self.truck_capacity > 0:
-            raise ValueError(f"truck_capacity: must be > 0, got {self.truck_capacity!r}")
-        for field in ("truck_capacity", "truck_cost", "holding_cost", "expedite_cost"):
-            check_amount(getattr(self, field), field)
+            keep(self, ("slack",), check_whole)
+        object.__setattr__(self, "max_trucks", check_whole(self.max_trucks, "max_trucks", 1))
+        keep(self, ("truck_capacity",), _check_capacity)
+        keep(self, ("truck_cost", "holding_cost", "expedite_cost"), check_amount)
 
     def build(self, size: str, task: str) -> World:
         """Builds the world; it has one size.
@@ -53,7 +59,7 @@ class DispatchLane:
         again in every period and free of charge.
         """
         plenty = 1_000.0 * math.ceil(self.arrivals.mean + self.arrivals.sd + 1.0)
-        slack = 0 if self.slack is None else int(self.slack)
+        slack = self.slack or 0
         undated = self.slack is None
         network = Network(
             nodes=("terminal",),
@@ -175,10 +181,9 @@ def deadline_dispatch(
         with due dates).
     """
     arrivals = distribution(demand, demand_parameters)
-    check_whole(slack, "slack")
     if max_trucks is None:
-        check_amount(truck_capacity, "truck_capacity", 1e-9)
-        max_trucks = math.ceil(largest_order(arrivals, slack + 1.0) / truck_capacity)
+        most = largest_order(arrivals, check_whole(slack, "slack") + 1.0)
+        max_trucks = math.ceil(most / _check_capacity(truck_capacity, "truck_capacity"))
     scenario = DispatchLane(
         arrivals, slack, truck_capacity, truck_cost, holding_cost, expedite_cost, max_trucks
     )

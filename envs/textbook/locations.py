@@ -19,6 +19,7 @@ from stockyard.envs.textbook.base import (
     check_amount,
     check_whole,
     distributions,
+    keep,
     largest_order,
     network_env,
     world,
@@ -41,11 +42,10 @@ class Locations:
 
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
-        check_whole(self.lead_time, "lead_time")
-        for field in ("holding_cost", "penalty_cost", "local_cost", "cross_cost"):
-            check_amount(getattr(self, field), field)
+        keep(self, ("lead_time",), check_whole)
+        keep(self, ("holding_cost", "penalty_cost", "local_cost", "cross_cost"), check_amount)
         if self.stock_limit is not None:
-            check_amount(self.stock_limit, "stock_limit")
+            keep(self, ("stock_limit",), check_amount)
         if self.cross_cost < self.local_cost:
             raise ValueError(
                 f"cross_cost: must be at least local_cost {self.local_cost}, got {self.cross_cost}"
@@ -68,7 +68,7 @@ class Locations:
             nodes=tuple(f"location-{k + 1}" for k in own),
             regions=tuple(f"region-{k + 1}" for k in own),
             products=Products(("product",)),
-            inbound=InboundLanes(head=own, lead_time=int(self.lead_time)),
+            inbound=InboundLanes(head=own, lead_time=self.lead_time),
             outbound=OutboundLanes(node=node, region=region, tariff=tariff),
         )
         economics = Economics.textbook(
@@ -202,10 +202,11 @@ def transshipment(
     References:
         Tagaras, IIE Transactions 21, 1989; Robinson, Operations Research 38, 1990.
     """
-    if transshipment_cost > holding_cost + penalty_cost:
+    saved = check_amount(holding_cost, "holding_cost") + check_amount(penalty_cost, "penalty_cost")
+    if check_amount(transshipment_cost, "transshipment_cost") > saved:
         raise ValueError(
             "transshipment_cost: must be at most holding_cost + penalty_cost "
-            f"{holding_cost + penalty_cost:g}, for all that helps is sent; got "
+            f"{saved:g}, for all that helps is sent; got "
             f"{transshipment_cost!r}"
         )
     scenario = Locations(

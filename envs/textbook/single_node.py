@@ -16,6 +16,7 @@ from stockyard.envs.textbook.base import (
     check_amount,
     check_whole,
     distribution,
+    keep,
     largest_order,
     replenishment_env,
     world,
@@ -36,9 +37,9 @@ class SingleNode:
 
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
-        check_whole(self.lead_time, "lead_time")
-        for field in ("holding_cost", "penalty_cost", "fixed_order_cost", "unit_cost"):
-            check_amount(getattr(self, field), field)
+        keep(self, ("lead_time",), check_whole)
+        costs = ("holding_cost", "penalty_cost", "fixed_order_cost", "unit_cost")
+        keep(self, costs, check_amount)
 
     @property
     def largest_order(self) -> float:
@@ -55,7 +56,7 @@ class SingleNode:
             nodes=("store",),
             regions=("customers",),
             products=products,
-            inbound=InboundLanes(head=[0], lead_time=int(self.lead_time), unit_cost=self.unit_cost),
+            inbound=InboundLanes(head=[0], lead_time=self.lead_time, unit_cost=self.unit_cost),
             outbound=OutboundLanes(node=[0], region=[0]),
         )
         economics = Economics.textbook(

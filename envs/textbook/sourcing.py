@@ -16,6 +16,7 @@ from stockyard.envs.textbook.base import (
     check_amount,
     check_whole,
     distribution,
+    keep,
     largest_order,
     replenishment_env,
     world,
@@ -39,15 +40,14 @@ class DualSourcing:
 
     def __post_init__(self) -> None:
         """Checks the numbers, naming the parameter that is out of range."""
-        for field in ("regular_lead_time", "expedited_lead_time"):
-            check_whole(getattr(self, field), field)
+        keep(self, ("regular_lead_time", "expedited_lead_time"), check_whole)
         if self.expedited_lead_time > self.regular_lead_time:
             raise ValueError(
                 f"expedited_lead_time: must be at most regular_lead_time "
                 f"{self.regular_lead_time}, got {self.expedited_lead_time}"
             )
-        for field in ("regular_cost", "expedited_cost", "holding_cost", "penalty_cost"):
-            check_amount(getattr(self, field), field)
+        costs = ("regular_cost", "expedited_cost", "holding_cost", "penalty_cost")
+        keep(self, costs, check_amount)
 
     def build(self, size: str, task: str) -> World:
         """Builds the world; it has one size."""
@@ -59,7 +59,7 @@ class DualSourcing:
             inbound=InboundLanes(
                 head=[0, 0],
                 supplier=[[REGULAR], [EXPEDITED]],
-                lead_time=[[int(self.regular_lead_time)], [int(self.expedited_lead_time)]],
+                lead_time=[[self.regular_lead_time], [self.expedited_lead_time]],
                 unit_cost=[[self.regular_cost], [self.expedited_cost]],
             ),
             outbound=OutboundLanes(node=[0], region=[0]),

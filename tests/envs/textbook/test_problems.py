@@ -190,6 +190,18 @@ def wrong(problem: str, field: str, value: Any, more: str = "") -> Any:
         wrong("deadline_dispatch", "slack", 1.5, "whole"),
         wrong("deadline_dispatch", "expedite_cost", -1),
         wrong("deadline_dispatch", "truck_capacity", -1),
+        *(wrong(problem, "truck_capacity", "a") for problem in (
+            "batch_dispatch", "deadline_dispatch",
+        )),
+        wrong("transshipment", "transshipment_cost", "a"),
+        wrong("transshipment", "holding_cost", None),
+        wrong("spillover", "penalty_cost", True),
+        wrong("newsvendor", "lead_time", True, "whole"),
+        wrong("serial", "lead_times", 1, "sequence"),
+        wrong("serial", "holding_costs", [1], "2 of them"),
+        wrong("one_warehouse", "penalty_costs", [9, True], "2 of them"),
+        wrong("shared_capacity", "holding_costs", ["1", "2"], "2 of them"),
+        wrong("restock_limit", "num_products", 1.5, "whole"),
     ],
 )  # fmt: skip
 def test_a_wrong_parameter_is_refused_by_name(
@@ -198,6 +210,75 @@ def test_a_wrong_parameter_is_refused_by_name(
     """The error begins with the field, before anything is simulated."""
     with pytest.raises(ValueError, match=message):
         gym.make_vec(num_envs=1, **build(problem, POISSON, **changes))
+
+
+@pytest.mark.parametrize(
+    ("law", "parameters", "message"),
+    [
+        ("poisson", {"demand_mean": "5"}, "^demand_mean: "),
+        ("poisson", {"demand_mean": True}, "^demand_mean: "),
+        ("negative_binomial", {"demand_mean": 3, "demand_variance": "7"}, "^demand_variance: "),
+        ("uniform", {"demand_low": "a", "demand_high": 3}, "^demand_low: "),
+        ("pmf", {"demand_p": 0.5}, "^demand_p: "),
+        ("pmf", {"demand_p": ["a"]}, "^demand_p: "),
+        ("deterministic", {"demand_values": "a"}, "^demand_values: "),
+    ],
+)
+def test_a_wrong_parameter_of_a_distribution_is_refused_by_name(
+    law: str, parameters: dict[str, Any], message: str
+) -> None:
+    """Under the name by which it was given."""
+    for problem in ("newsvendor", "spillover"):
+        with pytest.raises(ValueError, match=message):
+            build(problem, law, **parameters)
+
+
+def test_whole_numbers_are_kept_as_integers() -> None:
+    """A configuration's 2.0 is as good as 2, for what computes with scenarios too."""
+    for problem, field, value in (
+        ("newsvendor", "lead_time", 2.0),
+        ("dual_sourcing", "regular_lead_time", np.int64(2)),
+        ("one_warehouse", "warehouse_lead_time", np.array(2)),
+        ("spillover", "lead_time", np.float32(2.0)),
+        ("restock_limit", "lead_time", 2.0),
+        ("deadline_dispatch", "slack", 2.0),
+        ("batch_dispatch", "max_trucks", 2.0),
+    ):
+        kept = getattr(build(problem, POISSON, **{field: value})["scenario"], field)
+        assert type(kept) is int and kept == 2
+    leads = build("serial", POISSON, lead_times=[1.0, 2.0])["scenario"].lead_times
+    leads += build("one_warehouse", POISSON)["scenario"].store_lead_times
+    assert {type(lead) for lead in leads} == {int}
+
+
+def test_arrays_are_taken_where_lists_are() -> None:
+    """So are the scalars and the arrays without dimensions of NumPy."""
+    assert build("serial", POISSON, lead_times=np.array([1, 2])) == build("serial", POISSON)
+    arrays = {"store_lead_times": np.array([1, 2]), "penalty_costs": np.array([9.0, 8.0])}
+    assert build("one_warehouse", POISSON, **arrays) == build("one_warehouse", POISSON)
+    scalars = {"holding_cost": np.array(1), "penalty_cost": np.float32(9)}
+    assert build("spillover", POISSON, **scalars) == build("spillover", POISSON)
+    for law in ({"demand_mean": [2, 5]}, {"demand_mean": np.array([2, 5])}):
+        laws = build("spillover", "poisson", **law)["scenario"].demand
+        assert laws == (textbook.Poisson(2), textbook.Poisson(5))
+    rows = np.array([[0.5, 0.5], [0.1, 0.9]])
+    lists = build("spillover", "pmf", demand_p=rows.tolist())
+    assert build("spillover", "pmf", demand_p=rows) == lists
+
+
+@pytest.mark.parametrize("problem", sorted(MANY))
+def test_the_number_of_entities_is_that_of_any_sequence(problem: str) -> None:
+    """Of costs as of demands; where there is none, the error says what to give."""
+    field = next(iter(_two(problem)))
+    costs = [key for key in GIVEN[problem] if key.endswith("_costs")]
+    numbers = dict.fromkeys(costs, 1)
+    if problem == "one_warehouse":
+        numbers["store_lead_times"] = 1
+    for key in numbers:
+        given = {**numbers, key: [1, 2, 3], field: None}
+        assert len(build(problem, POISSON, **given)["scenario"].demand) == 3
+    with pytest.raises(ValueError, match=f"^demand: .*give {field}, or a sequence"):
+        build(problem, POISSON, **{**numbers, field: None})
 
 
 @pytest.mark.parametrize("problem", GIVEN)
