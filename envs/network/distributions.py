@@ -262,23 +262,37 @@ DISTRIBUTIONS: dict[str, Any] = {
 }
 
 
+def parameters_of(name: str) -> tuple[str, ...]:
+    """What a distribution of this name takes; nothing if there is none."""
+    kind = DISTRIBUTIONS.get(name)
+    return () if kind is None else tuple(field.name for field in dataclasses.fields(kind))
+
+
 def named(name: str, **parameters: Any) -> Distribution:
     """Builds a distribution by name, as configuration files give it.
 
+    What other distributions take is left aside: a file has the values of its own distribution, and
+    who chooses another one need not take them back.
+
     Raises:
-        ValueError: if the name is unknown, or a parameter is missing or superfluous.
+        ValueError: if the name is unknown, a parameter is missing, or no distribution takes it.
     """
     if name not in DISTRIBUTIONS:
         raise ValueError(f"demand: unknown {name!r}; known: {', '.join(DISTRIBUTIONS)}")
     kind = DISTRIBUTIONS[name]
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = parameters_of(name)
+    every = dict.fromkeys(key for law in DISTRIBUTIONS for key in parameters_of(law))
+    unknown = [key for key in parameters if key not in every]
+    if unknown:
+        takes = ", ".join(f"demand_{key}" for key in every)
+        raise ValueError(f"demand: no distribution takes demand_{unknown[0]}; known: {takes}")
     given = {key: value for key, value in parameters.items() if value is not None}
-    if set(given) != set(known):
+    if not set(known) <= set(given):
         wanted = ", ".join(f"demand_{field}" for field in known)
         got = ", ".join(f"demand_{key}" for key in given) or "none"
         raise ValueError(f"demand: {name!r} takes {wanted}; got {got}")
     try:
-        built: Distribution = kind(**given)
+        built: Distribution = kind(**{key: given[key] for key in known})
     except ValueError as error:
         raise ValueError(f"demand_{error}") from None
     return built

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stockyard.envs.network.distributions import Distribution, named
+from stockyard.envs.network.distributions import Distribution, named, parameters_of
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.processes import Capacities, IidDemand
 from stockyard.envs.network.standing_rules import Rule
@@ -24,9 +24,14 @@ Demand = Distribution | str
 def distribution(demand: Demand, parameters: Mapping[str, Any]) -> Distribution:
     """Takes a distribution, or a name with `demand_*` parameters as Hydra passes them.
 
+    A name needs all parameters of its distribution. Those that only other distributions take are
+    left aside: `env=textbook/dual_sourcing env.demand=poisson env.demand_mean=2` works although the
+    file has `demand_low` and `demand_high` for the uniform distribution.
+
     Raises:
-        TypeError: for a parameter that is not one of a distribution.
-        ValueError: for an unknown name, or parameters beside a distribution.
+        TypeError: for a parameter that does not begin with `demand_`.
+        ValueError: for an unknown name, a missing parameter or one that no distribution takes, or
+            parameters beside a distribution.
     """
     given = {}
     for key, value in parameters.items():
@@ -53,7 +58,8 @@ def distributions(
 
     Args:
         demand: a sequence, one per entity, or one for all. Parameters given as sequences differ
-            by entity: `demand_mean=[4, 6]`.
+            by entity: `demand_mean=[4, 6]`. Those that the distributions named do not take count
+            for nothing, as in `distribution`.
         parameters: `demand_*`.
         count: how many are needed; None: as many as the sequences say.
         field: what `count` is called, for errors.
@@ -62,12 +68,15 @@ def distributions(
     Raises:
         ValueError: if the lengths of sequences differ, or nothing says how many there are.
     """
-    demand, parameters = plain(demand), {key: plain(value) for key, value in parameters.items()}
-    many = [*demand] if _is_list(demand) else None  # type: ignore[misc]
+    given, parameters = plain(demand), {key: plain(value) for key, value in parameters.items()}
+    many = [*given] if _is_list(given) else None
+    names = [law for law in ([given] if many is None else many) if isinstance(law, str)]
+    taken = {f"demand_{parameter}" for name in names for parameter in parameters_of(name)}
     lists = {
         key: [*value]
         for key, value in parameters.items()
-        if _is_list(value)
+        if (key in taken or not names)
+        and _is_list(value)
         # the parameters that are sequences of one distribution
         and (key not in ("demand_p", "demand_values") or (len(value) and _is_list(value[0])))
     }
@@ -92,7 +101,7 @@ def distributions(
     (size,) = lengths
     return tuple(
         distribution(
-            demand if many is None else many[k],  # type: ignore[arg-type]
+            given if many is None else many[k],
             {key: lists[key][k] if key in lists else value for key, value in parameters.items()},
         )
         for k in range(size)

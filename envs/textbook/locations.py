@@ -169,8 +169,9 @@ def transshipment(
 ) -> dict[str, Any]:
     """Locations that transship after demand is seen; unmet demand is owed.
 
-    Complete pooling: all stock that helps is sent, which is optimal while the transshipment cost
-    is at most `holding_cost + penalty_cost`.
+    Complete pooling: all stock that helps is sent. With lead time 0 this is optimal while the
+    transshipment cost is at most `holding_cost + penalty_cost`; with a lead time, where it can pay
+    to keep stock back, it is a rule of the problem.
 
     Timing of a period:
 

@@ -98,20 +98,26 @@ def test_a_textbook_file_has_every_parameter_as_a_key(choice):
 
 @pytest.mark.parametrize("choice", textbook.PROBLEMS)
 @pytest.mark.parametrize(
-    "law", ["pmf demand_p=[0.5,0.5]", "deterministic demand_values=[1,2]", "poisson demand_mean=2"]
+    "law",
+    [
+        "poisson demand_mean=3",
+        "pmf demand_p=[0.5,0.5]",
+        "deterministic demand_values=[1,2]",
+        "gamma demand_mean=3 demand_sd=2",
+        "uniform demand_low=1 demand_high=3",
+    ],
 )
 def test_any_distribution_is_chosen_on_the_command_line(choice, law):
-    """What the file's own distribution has is taken back with null."""
+    """With plain keys: what the file has for its own distribution is not in the way."""
     name, _, given = law.partition(" ")
-    file = OmegaConf.load(CONF / "env" / "textbook" / f"{choice}.yaml")
-    own = [f"env.{k}=null" for k, v in file.items() if k.startswith("demand_") and v is not None]
-    count = next((k for k in file if k.startswith("num_")), None)
-    size = ["env.num_products=" + str(len(file.penalty_costs))] if count == "num_products" else []
-    overrides = [f"env=textbook/{choice}", f"env.demand={name}", *own, f"env.{given}", *size]
-    scenario = command_line.specification(composed(*overrides).env)["scenario"]
-    laws = getattr(scenario, "demand", None) or scenario.arrivals
+    overrides = [f"env=textbook/{choice}", f"env.demand={name}"]
+    overrides += [f"env.{parameter}" for parameter in given.split()]
+    spec = command_line.specification(composed(*overrides).env)
+    command_line.check(spec)
+    laws = getattr(spec["scenario"], "demand", None) or spec["scenario"].arrivals
     laws = laws if isinstance(laws, tuple) else (laws,)
     assert {type(law) for law in laws} == {DISTRIBUTIONS[name]}
+    assert len(set(laws)) == 1
 
 
 @pytest.mark.parametrize("choice", textbook.PROBLEMS)

@@ -233,6 +233,13 @@ def test_a_wrong_parameter_of_a_distribution_is_refused_by_name(
             build(problem, law, **parameters)
 
 
+@pytest.mark.parametrize("problem", GIVEN)
+def test_parameters_of_other_distributions_are_left_aside(problem: str) -> None:
+    """A file's values for its own distribution do not stand in the way of another one."""
+    others = {"demand_low": 0, "demand_high": 4, "demand_p": [[0.5, 0.5]] * 5, "demand_sd": [1] * 7}
+    assert build(problem, "poisson", demand_mean=3, **others) == build(problem, POISSON)
+
+
 def test_whole_numbers_are_kept_as_integers() -> None:
     """A configuration's 2.0 is as good as 2, for what computes with scenarios too."""
     for problem, field, value in (
@@ -288,6 +295,8 @@ def test_wrong_demand_is_refused_by_name(problem: str) -> None:
         build(problem, "fish")
     with pytest.raises(ValueError, match="^demand: 'gamma' takes demand_mean, demand_sd; got dem"):
         build(problem, "gamma", demand_mean=3)
+    with pytest.raises(ValueError, match="^demand: no distribution takes demand_meen; known: dem"):
+        build(problem, "poisson", demand_mean=3, demand_meen=3)
     with pytest.raises(ValueError, match="^demand: give demand_. parameters only with"):
         build(problem, POISSON, demand_mean=3)
     with pytest.raises(ValueError, match="^demand: must be a distribution or the name of one"):
