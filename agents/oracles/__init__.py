@@ -67,6 +67,8 @@ _ORACLES: dict[tuple[type, str | None], _Oracle] = {
 
 
 def _oracle(instance: Mapping[str, Any]) -> _Oracle:
+    if not isinstance(instance, Mapping):
+        raise ValueError(f"instance: pass what textbook.<name>(...) returned, got {instance!r}")
     scenario = instance.get("scenario")
     kind = type(scenario)
     for key in ((kind, None), (kind, getattr(scenario, "unmet", None))):

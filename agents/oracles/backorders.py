@@ -45,6 +45,7 @@ class ReorderPolicy:
 def solve(scenario: SingleNode) -> Solution:
     """The optimal base stock, or with a fixed order cost the optimal (s, S)."""
     demand, periods = scenario.demand, scenario.lead_time + 1
+    ratio = _ratio(scenario.holding_cost, scenario.penalty_cost)
     if scenario.fixed_order_cost > 0:
         best = reorder_policy(
             demand,
@@ -63,7 +64,7 @@ def solve(scenario: SingleNode) -> Solution:
             return np.where(position <= s, level - position, 0.0)
 
     else:
-        level = fractile(demand, periods, _ratio(scenario))
+        level = fractile(demand, periods, ratio)
         cost = newsvendor_cost(demand, periods, level, scenario.holding_cost, scenario.penalty_cost)
         parameters = {"order_up_to": level}
         truncation = EXACT
@@ -79,11 +80,10 @@ def solve(scenario: SingleNode) -> Solution:
     return Solution(cost, policy, truncation, parameters)
 
 
-def _ratio(scenario: SingleNode) -> float:
-    total = scenario.holding_cost + scenario.penalty_cost
-    if not (scenario.holding_cost > 0 and scenario.penalty_cost > 0):
+def _ratio(holding_cost: float, penalty_cost: float) -> float:
+    if not (holding_cost > 0 and penalty_cost > 0):
         raise ValueError("holding_cost, penalty_cost: both must be > 0 for an optimum to exist")
-    return scenario.penalty_cost / total
+    return penalty_cost / (holding_cost + penalty_cost)
 
 
 class _OnePeriod:
@@ -119,6 +119,7 @@ def reorder_policy(
         Zheng & Federgruen, Finding optimal (s, S) policies is about as simple as evaluating a
         single policy, Operations Research 39, 1991, p. 654-665.
     """
+    ratio = _ratio(holding_cost, penalty_cost)
     law = masses(demand)
     if law.p[0] >= 1.0:
         raise ValueError("demand: there is none")
@@ -131,7 +132,7 @@ def reorder_policy(
         spent = sum(float(density[j]) * one_period(order_up_to - j) for j in range(n))
         return (fixed_order_cost + spent) / total
 
-    lowest = int(fractile(demand, lead_time + 1, penalty_cost / (holding_cost + penalty_cost)))
+    lowest = int(fractile(demand, lead_time + 1, ratio))
     # step 0: the best s for S at the minimum of G, then S up as long as G is below the record
     s, up_to = lowest - 1, lowest
     while average(s, up_to) > one_period(s):

@@ -39,7 +39,7 @@ from stockyard.agents.oracles.solution import (
     look_up,
     units,
 )
-from stockyard.envs.network.distributions import Distribution
+from stockyard.envs.network.distributions import Distribution, Gamma, Normal
 from stockyard.envs.textbook import SharedStock
 
 
@@ -63,9 +63,26 @@ def best_levels(scenario: SharedStock) -> tuple[tuple[float, ...], float]:
     Returns:
         Levels, units, and USD per ft3; the price is NaN for demand on whole units.
     """
+    if not (np.array(scenario.volumes) > 0).all():
+        raise ValueError("volumes: must be > 0 for the limit to bind every product")
     if all(law.is_integer for law in scenario.demand):
         return _whole_levels(scenario), float("nan")
+    _check_continuous(scenario)
     return _continuous_levels(scenario)
+
+
+def _check_continuous(scenario: SharedStock) -> None:
+    """Refuses laws that the Lagrangian condition or the expected cost does not hold for."""
+    if any(law.is_integer for law in scenario.demand):
+        raise ValueError(
+            "demand: the exact oracle takes laws all on whole units or all continuous, got "
+            f"{scenario.demand!r}"
+        )
+    for law in scenario.demand:
+        if not isinstance(law, Gamma) and not (isinstance(law, Normal) and law.sd > 0):
+            raise ValueError(
+                f"demand: the exact oracle knows Normal (sd > 0) and Gamma, got {law!r}"
+            )
 
 
 def _continuous_levels(scenario: SharedStock) -> tuple[tuple[float, ...], float]:
@@ -92,7 +109,7 @@ def _continuous_levels(scenario: SharedStock) -> tuple[tuple[float, ...], float]
 def _whole_levels(scenario: SharedStock) -> tuple[float, ...]:
     volumes = np.array(scenario.volumes)
     tops = [
-        int(fractile(law, 1, p / (h + p))) if h > 0 else masses(law).largest
+        max(int(fractile(law, 1, p / (h + p))), 0) if h > 0 else masses(law).largest
         for law, h, p in zip(
             scenario.demand, scenario.holding_costs, scenario.penalty_costs, strict=True
         )
@@ -224,6 +241,8 @@ def solve(
 def base_stock_cost(scenario: SharedStock, order_up_to: Levels) -> float:
     """Each product is ordered up to its own level; the levels together must respect the limit."""
     is_whole = all(law.is_integer for law in scenario.demand)
+    if not is_whole:
+        _check_continuous(scenario)
     count = len(scenario.demand)
     levels = read_levels("order_up_to", order_up_to, count, whole_units=is_whole, least=0)
     if levels @ np.array(scenario.volumes) > scenario.limit + 1e-9:

@@ -92,6 +92,8 @@ class OnePeriod:
         """The best levels and their cost."""
         if not self.spills:
             value = self.penalty_cost - self.local_cost
+            if self.holding_cost + value <= 0:
+                return (0,) * len(self.laws), self((0,) * len(self.laws))
             ratio = max(value, 0.0) / (self.holding_cost + value)
             chosen = [int(np.searchsorted(np.cumsum(law.p), ratio - 1e-12)) for law in self.laws]
             levels = tuple(min(x, limit) if limit is not None else x for x in chosen)
@@ -197,6 +199,8 @@ def solve(
     if scenario.lead_time != 1 or scenario.unmet != "lost":
         raise ValueError("locations: exact for lead time 0, or lead time 1 with lost sales")
     limit = _limit(scenario)
+    if limit is None:
+        _check_costs(scenario)
     top = limit if limit is not None else _first_limit(scenario)
     while True:
         model, states = process(scenario, top)
@@ -219,6 +223,14 @@ def solve(
         else "the policy, from empty, stays below the bound",
     )
     return Solution(found.cost, look_up(table, (0,) * n, read, "on_hand"), truncation, {})
+
+
+def _check_costs(scenario: Locations) -> None:
+    if not (scenario.holding_cost > 0 and scenario.penalty_cost > 0):
+        raise ValueError(
+            "holding_cost, penalty_cost: both must be > 0 for an optimum to exist without a "
+            "stock_limit"
+        )
 
 
 def _first_limit(scenario: Locations) -> int:

@@ -41,6 +41,9 @@ from stockyard.agents.oracles.solution import (
 )
 from stockyard.envs.textbook import SingleNode
 
+MOST_STOCK = 2048
+"""Units of stock that the cost of a constant order follows at most."""
+
 Rule = Callable[[Ints], Ints]
 """States (n, max(L, 1)) to orders (n,)."""
 
@@ -143,11 +146,16 @@ class Model:
         return explore(step, cost, np.zeros(1, dtype=np.int64), int(np.prod(size)))
 
 
-def _first_bounds(scenario: SingleNode) -> tuple[int, int]:
+def _critical(scenario: SingleNode) -> float:
     h, p = scenario.holding_cost, scenario.penalty_cost
     if not (h > 0 and p > 0):
         raise ValueError("holding_cost, penalty_cost: both must be > 0 for an optimum to exist")
-    ratio = p / (h + p)
+    return p / (h + p)
+
+
+def _first_bounds(scenario: SingleNode) -> tuple[int, int]:
+    ratio = _critical(scenario)
+    h = scenario.holding_cost
     lot = math.ceil(math.sqrt(2.0 * scenario.fixed_order_cost * scenario.demand.mean / h))
     stock = int(quantile(scenario.demand, scenario.lead_time + 1, ratio)) + lot
     order = int(quantile(scenario.demand, 1, ratio)) + 1 + lot
@@ -345,6 +353,9 @@ def constant_order_cost(scenario: SingleNode, quantity: Levels) -> float:
 
     Stock is a random walk with drift `quantity` - mean, which must be negative. It is cut at a
     level that is doubled until what exceeds it has less than 1e-12 of the probability.
+
+    Raises:
+        ValueError: if the quantity is so near the mean that `MOST_STOCK` units do not suffice.
     """
     _checked(scenario)
     lot = whole("quantity", quantity, least=0)
@@ -357,11 +368,17 @@ def constant_order_cost(scenario: SingleNode, quantity: Levels) -> float:
         stock = np.minimum(np.arange(highest + 1) + lot, highest)
         matrix = np.zeros((highest + 1, highest + 1))
         np.add.at(matrix.T, stock, model.leaves.T)
-        equations = np.vstack((matrix.T - np.eye(highest + 1), np.ones(highest + 1)))
-        share = np.linalg.lstsq(equations, np.eye(1, highest + 2, highest + 1)[0], rcond=None)[0]
+        equations = matrix.T - np.eye(highest + 1)
+        equations[0] = 1.0  # one of them is redundant
+        share = np.linalg.solve(equations, np.eye(1, highest + 1)[0])
         if share[-lot - 2 :].sum() < 1e-12:
             break
         highest *= 2
+        if highest > MOST_STOCK:
+            raise ValueError(
+                f"quantity: {lot} is too near the mean demand {scenario.demand.mean:g}; more than "
+                f"{MOST_STOCK} units of stock would have to be followed"
+            )
     return float(share @ model.one_period + model.ordering[lot])
 
 
@@ -410,7 +427,7 @@ def newsvendor_cost(scenario: SingleNode, fractile: float | None = None) -> floa
     """
     level = fractile
     if level is None:
-        level = scenario.penalty_cost / (scenario.holding_cost + scenario.penalty_cost)
+        level = _critical(scenario)
     elif not 0.0 < level < 1.0:
         raise ValueError(f"fractile: must lie between 0 and 1, got {fractile!r}")
     return base_stock_cost(scenario, quantile(scenario.demand, scenario.lead_time + 1, level))

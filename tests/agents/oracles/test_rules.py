@@ -155,6 +155,20 @@ def test_a_fraction_is_a_level_where_demand_is_continuous() -> None:
         (LOST, "base_stock", {"order_up_to": "many"}, "order_up_to: must be a finite number"),
         (LOST, "newsvendor", {"fractile": 1.0}, "fractile: must lie between"),
         (
+            textbook.lost_sales(textbook.Poisson(5.001), 2, 1, 4),
+            "constant_order",
+            {"quantity": 5},
+            "quantity: 5 is too near the mean demand 5.001",
+        ),
+        (
+            textbook.lost_sales(textbook.Poisson(5), 2, 0, 4),
+            "newsvendor",
+            {},
+            "holding_cost, penalty_cost: both must be > 0",
+        ),
+        (BATCH, "control_limit", {"threshold": -3}, "threshold: must be >= 1"),
+        (BATCH, "control_limit", {"threshold": "a"}, "threshold: must be a finite number"),
+        (
             DUAL,
             "single_index",
             {"order_up_to": 6, "expedited_order_up_to": 8},
@@ -183,3 +197,49 @@ def test_wrong_parameters_are_named(
     """One message, with the parameter first."""
     with pytest.raises(ValueError, match=f"^{message}"):
         oracles.policy_cost(problem, name, **parameters)
+
+
+MIXED = textbook.shared_capacity([textbook.Poisson(5), textbook.Normal(5, 1)], 14, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (None, "instance: pass what textbook"),
+        (textbook.setup_cost(textbook.Poisson(5), 1, 0, 20), "holding_cost, penalty_cost: both"),
+        (textbook.setup_cost(textbook.Poisson(5), 0, 9, 20), "holding_cost, penalty_cost: both"),
+        (
+            textbook.spillover(textbook.Poisson(2), 0, 9, 2, num_locations=2),
+            "holding_cost, penalty_cost: both",
+        ),
+        (MIXED, "demand: the exact oracle takes laws all on whole units or all continuous"),
+        (
+            textbook.shared_capacity(
+                [textbook.Deterministic((2.5,)), textbook.Normal(5, 1)], 14, 1, 5
+            ),
+            "demand: the exact oracle knows Normal",
+        ),
+    ],
+)
+def test_problems_without_an_exact_optimum_are_refused(problem: Any, message: str) -> None:
+    """At once and by name: some of these searched for ever, or overflowed."""
+    with pytest.raises(ValueError, match=f"^{message}"):
+        oracles.optimal_cost(problem)
+
+
+def test_costs_of_nothing_are_no_division_by_zero() -> None:
+    """Neither holding nor shortage costs anything: no stock is as good as any."""
+    free = textbook.spillover(
+        textbook.Poisson(5), 0, 0, 2, num_locations=2, lead_time=0, spills=False
+    )
+    assert oracles.optimal_cost(free) == 0.0
+
+
+def test_volumes_of_zero_and_mixed_laws_have_no_levels() -> None:
+    """Whoever refuses first, the field is named."""
+    with pytest.raises(ValueError, match="^volumes: must be > 0"):
+        oracles.optimal_cost(
+            textbook.shared_capacity([textbook.Poisson(5)] * 2, 14, 1, 5, volumes=0)
+        )
+    with pytest.raises(ValueError, match="^demand: the exact oracle takes laws"):
+        oracles.policy_cost(MIXED, "base_stock", order_up_to=5)
