@@ -1,6 +1,7 @@
 """What all heuristics share: the environment's facts, the batch axis, and how a rule is tuned."""
 
 import abc
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -172,6 +173,10 @@ def tuned(name: str, facts: Facts, fixed: Mapping[str, Any] | None = None) -> di
     return tune(name, facts.specification, fixed=fixed).parameters
 
 
+def _listed(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({size})" for name, size in sorted(sizes.items()))
+
+
 class Heuristic(abc.ABC):
     """A policy in physical units, mode `quantity`."""
 
@@ -188,13 +193,39 @@ class Heuristic(abc.ABC):
         episode_start: Starts = None,
         deterministic: bool = True,
     ) -> tuple[npt.NDArray[Any], Any]:
-        """Decides; see `stockyard.agents.policy.Policy`. Takes a single observation too."""
+        """Decides; see `stockyard.agents.policy.Policy`. Takes a single observation too.
+
+        Raises:
+            ValueError: if the observation is not of the kind of environment this was built for.
+        """
+        given = {name: values.shape[-1:] for name, values in observation.items()}
+        expected = {name: (math.prod(shape),) for name, shape in self._shapes.items()}
+        if any(expected.get(name) != size for name, size in given.items()):
+            raise self._built_for_another(observation)
+        try:
+            return self._predict(observation, state, episode_start)
+        except KeyError as error:  # a field that no rule asks for need not be there
+            if error.args[0] in expected and error.args[0] not in given:
+                raise self._built_for_another(observation) from None
+            raise
+
+    def _predict(
+        self, observation: Observation, state: Any, episode_start: Starts
+    ) -> tuple[npt.NDArray[Any], Any]:
         is_single = observation["inventory_position"].ndim == 1
         if is_single:
             observation = {name: np.asarray(values)[None] for name, values in observation.items()}
             episode_start = None if episode_start is None else np.atleast_1d(episode_start)
         action, state = self.decide(shaped(observation, self._shapes), state, episode_start)
         return action[0] if is_single else action, state
+
+    def _built_for_another(self, observation: Observation) -> ValueError:
+        mine = {name: math.prod(shape) for name, shape in self._shapes.items()}
+        given = {name: values.shape[-1] for name, values in observation.items()}
+        return ValueError(
+            f"{type(self).__name__}: built for an environment that shows {_listed(mine)}; this "
+            f"observation has {_listed(given)}"
+        )
 
     @abc.abstractmethod
     def decide(

@@ -92,6 +92,24 @@ def test_a_rule_runs_or_says_what_it_needs(name, problem):
     assert np.isfinite(run.returns).all()
 
 
+@pytest.mark.parametrize(
+    ("built", "played"),
+    [("lost_sales", "newsvendor"), ("transshipment", "spillover"), ("spillover", "transshipment")],
+)
+def test_a_rule_built_for_another_environment_is_refused(built, played):
+    """The error names the fields of both sides."""
+    rule = agents.make("base_stock", PROBLEMS[built], order_up_to=9)
+    with gym.make(**PROBLEMS[built]) as mine, gym.make(**PROBLEMS[played]) as env:
+        observation, _ = env.reset(seed=0)
+        assert rule.predict(mine.reset(seed=0)[0])[0].shape == mine.action_space.shape
+        ours, theirs = (sorted(e.observation_space.spaces) for e in (mine, env))
+        match = f"built for .* shows {r' .*'.join(ours)} .*; this .* has {r' .*'.join(theirs)} "
+        with pytest.raises(ValueError, match=match):
+            rule.predict(observation)
+        with pytest.raises(ValueError, match="built for an environment"):
+            rule.predict({})
+
+
 def test_rules_order_for_each_location_by_its_own_stock():
     """Spillover, L = 2: 9 - 3 - 4 at one, 7 - 1 - 0 at the other; transshipment owes its own."""
     env = textbook.spillover(P, 1, 9, 2, lead_time=2, num_locations=2)
