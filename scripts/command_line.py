@@ -150,7 +150,7 @@ def usual_policies(env: Mapping[str, Any], wanted: list[str]) -> list[str]:
 
     Args:
         env: The specification of the environment.
-        wanted: Those for an environment in which nothing but orders is decided.
+        wanted: Those for an environment in which nothing but orders of one supplier is decided.
     """
     import gymnasium as gym
 
@@ -160,10 +160,24 @@ def usual_policies(env: Mapping[str, Any], wanted: list[str]) -> list[str]:
     try:
         base: Any = built.unwrapped
         slots = set(getattr(getattr(base, "task", None), "slots", ("replenish",)))
+        if _has_two_suppliers(built):
+            return ["dual_index", "capped_dual_index"]
     finally:
         built.close()
     others = {("place", "replenish"): ["echelon_base_stock"], ("dispatch",): ["control_limit"]}
     return others.get(tuple(sorted(slots)), wanted)
+
+
+def _has_two_suppliers(env: Any) -> bool:
+    """Tells whether the rules for two suppliers of one product can decide here."""
+    from stockyard.agents.heuristics.base import Facts
+    from stockyard.agents.heuristics.dual_sourcing import expedited_lead_time
+
+    try:
+        expedited_lead_time(Facts(env), "dual_index")
+    except ValueError:
+        return False
+    return True
 
 
 def plain(config: Any) -> Any:

@@ -128,7 +128,12 @@ def test_the_usual_policies_decide_what_the_environment_asks_for(choice):
     usual = command_line.usual_policies(spec, ["naive", "base_stock"])
     slots = set(envs.unwrapped.task.slots)
     assert usual[0] in registered()
-    if slots == {"replenish"}:
+    if choice == "dual_sourcing":
+        assert usual == ["dual_index", "capped_dual_index"]
+        levels = {"expedited_order_up_to": 4, "regular_order_up_to": 8}
+        assert registered()[usual[0]].resolve()(envs, **levels).action_mode == "quantity"
+        assert registered()[usual[1]].resolve()(envs, **levels, cap=2).action_mode == "quantity"
+    elif slots == {"replenish"}:
         assert usual == ["naive", "base_stock"]
     elif slots == {"dispatch"}:
         assert registered()[usual[0]].resolve()(envs, threshold=3).action_mode == "quantity"
