@@ -119,7 +119,7 @@ instances:
         ("lead_time: 1, ", "", "entry 'mine', field lead_time: lost_sales needs it"),
         ("lead_time: 1", "lead_tyme: 1, lead_time: 1", "field lead_tyme: lost_sales has none; it"),
         ("demand: poisson", "demand: fish", "entry 'mine', field demand: unknown 'fish'; known"),
-        ("demand_mean: 5", "demand_mean: -5", "entry 'mine', field mean: must be finite"),
+        ("demand_mean: 5", "demand_mean: -5", "entry 'mine', field demand_mean: must be finite"),
         ("      - optimal", "      - best", "entry 'mine', answer 1, field policy: unknown 'best'"),
         ("order_up_to: 12", "level: 12", "answer 2, field level: base_stock has none; it takes"),
         ("4.1628", "much", "answer 2, field recorded: must be a number"),

@@ -101,12 +101,12 @@ def test_one_stage_is_the_newsvendor(law: textbook.Distribution, lead_time: int)
     )
 
 
-def test_a_free_depot_next_door_changes_nothing() -> None:
-    """An upper stage with the same holding cost and lead time 0 is one stage more in name only."""
+def test_a_depot_next_door_adds_one_period() -> None:
+    """At equal holding costs a depot with lead time 0 adds only the period that units rest there."""
     two = oracles.optimal_cost(textbook.serial(textbook.Poisson(7), (2, 0), (1.0, 1.0), 9.0))
-    one = oracles.optimal_cost(textbook.serial(textbook.Poisson(7), (2,), (1.0,), 9.0))
-    # the pipeline between them is charged now
-    assert two == pytest.approx(one + 2 * 7.0, rel=1e-9)
+    one = oracles.optimal_cost(textbook.serial(textbook.Poisson(7), (3,), (1.0,), 9.0))
+    # the rest and the pipeline between them are charged now
+    assert two == pytest.approx(one + 3 * 7.0, rel=1e-9)
 
 
 def test_other_echelon_levels_cost_more() -> None:
