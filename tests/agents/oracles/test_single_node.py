@@ -182,3 +182,15 @@ def test_errors_say_why_and_list_what_is_known() -> None:
         oracles.optimal_cost(textbook.lost_sales(textbook.Poisson(50), 6, 1, 39))
     with pytest.raises(ValueError, match="below the mean"):
         oracles.policy_cost(lost, "constant_order", quantity=5)
+
+
+def test_the_error_of_lost_sales_counts_what_larger_bounds_change() -> None:
+    """Next to nothing at the bounds accepted; plenty at bounds that bind."""
+    scenario = textbook.lost_sales(textbook.Poisson(5), 2, 1, 4)["scenario"]
+    found = lost_sales.solve(scenario)
+    assert "units more change" in found.truncation.rule
+    assert found.truncation.error < 1e-7
+    tight = lost_sales.Model(scenario, 18, 4)
+    average, _ = lost_sales._solved(tight, None, None, 1e-9)
+    assert lost_sales._gain_of_larger_bounds(tight, average, 1e-9) > 0.01
+    assert "not tried" in lost_sales.solve(scenario, discount=0.9).truncation.rule
