@@ -102,7 +102,7 @@ def test_one_stage_is_the_newsvendor(law: textbook.Distribution, lead_time: int)
 
 
 def test_a_depot_next_door_adds_one_period() -> None:
-    """At equal holding costs a depot with lead time 0 adds only the period that units rest there."""
+    """At equal holding costs a depot with lead time 0 only adds the period that units rest."""
     two = oracles.optimal_cost(textbook.serial(textbook.Poisson(7), (2, 0), (1.0, 1.0), 9.0))
     one = oracles.optimal_cost(textbook.serial(textbook.Poisson(7), (3,), (1.0,), 9.0))
     # the rest and the pipeline between them are charged now
