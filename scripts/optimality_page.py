@@ -130,6 +130,7 @@ def draw(path: Path, rows: Sequence[Row]) -> bool:
             xlabel="seconds of training",
             ylabel="cost per period",
             xscale="log",
+            xlim=(1.0, None),
             ylim=(optimum * 0.99, optimum * 1.1),
         )
         axis.legend(fontsize=8, frameon=False)
