@@ -115,7 +115,8 @@ class Learner:
             through. Evaluations always round.
         dither: width of the uniform noise on quantities while they are rounded: their costs are
             kinked at whole units, and with noise the gradient is that of a smooth curve.
-        patience: evaluations without a better one after which training stops; 0: never.
+        patience: evaluations without a better one after which training stops, once its fluid part
+            is over; 0: never.
         initial_action: where in (-1, 1) actions start that are no quantities.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
     """
@@ -283,7 +284,9 @@ class Learner:
                     next_evaluation = _next(steps, eval_every)
                     if bar is not None:
                         bar.show_latest()
-                    if self.patience and journal.curve.since_best >= self.patience:
+                    has_rounded = steps >= self.fluid_share * total_steps
+                    is_late = journal.curve.since_best >= self.patience > 0
+                    if has_rounded and is_late:
                         break
                 if checkpoint_every > 0 and steps >= next_checkpoint:
                     journal.save_checkpoint(steps)

@@ -54,7 +54,7 @@ class IidDemand:
     def law(self, region: int, product: int) -> Distribution:
         """The distribution of a product's demand in a region."""
         laws = _laws(self.by_region[region])
-        return laws[product % len(laws)]
+        return laws[0] if len(laws) == 1 else laws[product]
 
     def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
         """Draws one replica's demand; streams are keyed by region and product."""

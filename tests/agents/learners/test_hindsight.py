@@ -497,11 +497,11 @@ def test_an_interrupted_run_leaves_a_checkpoint_and_can_go_on(number, tmp_path, 
 
 
 def test_training_stops_when_it_has_long_been_no_better(tmp_path):
-    """Patience counts evaluations since the best one."""
+    """Patience counts evaluations since the best one, once the fluid part is over."""
     result = train(
         tmp_path,
         total_steps=40 * STEPS,
-        settings={"patience": 2, "learning_rate": 1e-30},
+        settings={"patience": 2, "learning_rate": 1e-30, "fluid_share": 0.0},
         eval_every=STEPS,
     )
     assert result.steps == 2 * STEPS
