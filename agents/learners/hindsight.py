@@ -25,18 +25,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.tensorboard import SummaryWriter
 
-from stockyard.agents.evaluation.files import atomic_path
-from stockyard.agents.evaluation.rollout import Specification, build, rollout
-from stockyard.agents.learners.course import (
-    Bar,
-    Result,
-    StopSignal,
-    ValidationCurve,
-    described,
-    mixed,
-)
+from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
+from stockyard.agents.learners.course import Bar, Result, StopSignal, described, mixed
+from stockyard.agents.learners.journal import Journal
 from stockyard.agents.learners.layout import Layout
 from stockyard.agents.learners.networks import STRUCTURES, Actor
 from stockyard.agents.learners.run_folder import RunFolder, provenance
@@ -250,9 +242,14 @@ class Learner:
             validation = build(
                 {**specification, "action": base.action_mode}, num_envs=eval_tapes, split=eval_split
             )
-        journal = _Journal(
-            folder, actor, optimizer, validation, eval_seed, against or {}, steps, checkpoint_keep
-        )
+        run = None
+        if validation is not None:
+            tapes = validation
+
+            def run() -> Evaluation:
+                return rollout(TrainedPolicy(actor).for_env(tapes), tapes, seed=eval_seed)
+
+        journal = Journal(folder, actor, optimizer, run, against or {}, steps, checkpoint_keep)
         journal.training_seconds = before.get("training_seconds", 0.0)
         bar = Bar(total_steps, steps, journal.curve) if progress else None
         # Tapes of a resumed run must not be those of its first part.
@@ -313,65 +310,6 @@ class Learner:
             interrupted=interrupted,
             best_validation=folder.read_record().get("best_validation"),
         )
-
-
-class _Journal:
-    """Keeps the folder of a run: evaluations, the best model, checkpoints, TensorBoard."""
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        actor: Actor,
-        optimizer: torch.optim.Optimizer,
-        validation: Any,
-        eval_seed: int,
-        against: Mapping[str, float],
-        steps: int,
-        keep: int,
-    ) -> None:
-        """Goes on from `steps`; `validation` is the batch to evaluate on, or None."""
-        self.folder, self.actor, self.optimizer = folder, actor, optimizer
-        self.validation, self.eval_seed, self.keep = validation, eval_seed, keep
-        self.curve = ValidationCurve(folder, against)
-        self.curve.rewind(steps)
-        self.training_seconds = 0.0
-        self._writer = SummaryWriter(str(folder.tensorboard))
-        self._first = steps
-
-    def evaluate(self, steps: int) -> None:
-        """Evaluates on the fixed tapes, unless this step has been."""
-        if self.validation is None or not self.curve.is_due(steps):
-            return
-        policy = TrainedPolicy(self.actor).for_env(self.validation)
-        evaluation = rollout(policy, self.validation, seed=self.eval_seed)
-        figures = self.curve.add(
-            steps,
-            evaluation,
-            self.training_seconds,
-            lambda: _save(self.folder.best_model, self.actor),
-        )
-        for tag, value in figures.items():
-            self._writer.add_scalar(tag, value, steps)
-
-    def log(self, figures: Mapping[str, float], steps: int) -> None:
-        """Notes figures of an update for TensorBoard."""
-        for name, value in figures.items():
-            self._writer.add_scalar(f"train/{name}", value, steps)
-
-    def save_checkpoint(self, steps: int) -> None:
-        """Saves what a run needs to go on."""
-        _save(self.folder.checkpoint(steps), self.actor, self.optimizer)
-        self.folder.prune_checkpoints(self.keep)
-
-    def close(self, steps: int) -> None:
-        """Leaves the last model, the best one and a checkpoint behind."""
-        self.evaluate(steps)
-        self._writer.close()
-        if steps > self._first:
-            self.save_checkpoint(steps)
-        _save(self.folder.model, self.actor)
-        if not self.folder.best_model.is_file():
-            _save(self.folder.best_model, self.actor)
 
 
 class _Walk:
@@ -514,15 +452,6 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
     saved = torch.load(archive, weights_only=True, map_location="cpu")
     actor.load_state_dict(saved["actor"])
     return TrainedPolicy(actor)
-
-
-def _save(path: Path, actor: Actor, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Saves weights, and for a checkpoint the optimizer's state, whole or not at all."""
-    content = {"actor": actor.state_dict()}
-    if optimizer is not None:
-        content["optimizer"] = optimizer.state_dict()
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
 
 
 def _next(steps: int, every: int) -> int:
