@@ -115,6 +115,22 @@ def check_split(split: str, key: str = "split") -> None:
         raise ValueError(f"{key}: unknown split {split!r}; known: {', '.join(SPLITS)}")
 
 
+def training(config: DictConfig) -> dict[str, Any]:
+    """Returns what a learner's `train` takes from the configuration of `stockyard-train`."""
+    return {
+        "total_steps": config.total_steps,
+        "n_envs": config.n_envs,
+        "seed": config.seed,
+        "eval_tapes": config.eval.tapes,
+        "eval_every": config.eval.every,
+        "eval_seed": config.eval.seed,
+        "eval_split": config.eval.split,
+        "checkpoint_every": config.checkpoint.every,
+        "checkpoint_keep": config.checkpoint.keep,
+        "description": plain(config.env),
+    }
+
+
 def build_policy(entry: Any, env: Mapping[str, Any], which: str = "best") -> tuple[str, Any]:
     """Builds a policy from its line in a configuration.
 

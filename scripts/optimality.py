@@ -207,21 +207,14 @@ def run_cell(task: Task) -> Row:
     record = folder.read_record() if folder.record.is_file() else {}
     if "seconds" not in record or record.get("interrupted"):
         learner = hydra.utils.instantiate(config.agent, _convert_="all")
-        learner.train(
+        result = learner.train(
             spec,
             folder,
-            total_steps=config.total_steps,
-            n_envs=config.n_envs,
-            seed=config.seed,
-            eval_tapes=config.eval.tapes,
-            eval_every=config.eval.every,
-            eval_seed=config.eval.seed,
-            eval_split=config.eval.split,
-            checkpoint_every=config.checkpoint.every,
-            checkpoint_keep=config.checkpoint.keep,
+            **command_line.training(config),
             resume=bool(folder.checkpoint_steps()),
-            description=command_line.plain(config.env),
         )
+        if result.interrupted:  # a half-trained model must not be taken for the result
+            raise KeyboardInterrupt
         record = folder.read_record()
     reference, name, optimum = _reference(spec, task.rivals, config)
     judged: dict[str, Any] = {

@@ -68,19 +68,10 @@ def train(config: DictConfig) -> float | None:
     result = learner.train(
         spec,
         folder,
-        total_steps=config.total_steps,
-        n_envs=config.n_envs,
-        seed=config.seed,
-        eval_tapes=config.eval.tapes,
-        eval_every=config.eval.every,
-        eval_seed=config.eval.seed,
-        eval_split=config.eval.split,
-        checkpoint_every=config.checkpoint.every,
-        checkpoint_keep=config.checkpoint.keep,
+        **command_line.training(config),
         against=against,
         resume=resuming,
         progress=config.progress,
-        description=command_line.plain(config.env),
     )
     report(result.best_validation, against, result.folder)
     if result.interrupted:

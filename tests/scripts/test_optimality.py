@@ -1,5 +1,6 @@
 """`stockyard-optimality`: learners against exact optima, in the smallest form that runs."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -163,3 +164,18 @@ def test_every_cell_of_a_study_composes(name):
         composed = optimality._composed(task.experiment, task.overrides)
         spec = command_line.specification(composed.env)
         assert isinstance(spec["scenario"], textbook.OneWarehouse) == bool(task.rivals)
+
+
+def test_an_interrupted_cell_is_not_taken_for_a_result(command, monkeypatch):
+    """A learner ends quietly at Ctrl-C; what it has by then is half trained."""
+    from stockyard.agents.learners.hindsight import Learner
+
+    train = Learner.train
+
+    def interrupted(self, *given, **named):
+        return dataclasses.replace(train(self, *given, **named), interrupted=True)
+
+    monkeypatch.setattr(Learner, "train", interrupted)
+    code, _, err = command("only=hindsight_serial", *QUICK)
+    assert code == 1 and "goes on" in err
+    assert not Path("runs/optimality.json").exists()
