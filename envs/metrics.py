@@ -131,7 +131,7 @@ def _service(params: Params, flows: Any) -> dict[str, Array]:
     some = at_least(sold, 1e-9)
     by_tier: list[Array] = [sold * 0.0 for _ in params.network.acceptance_by_tier]
     for flow in flows:
-        ranks = params.ranks(flow.min_offered_tier)
+        ranks = params.ranks(flow.promise)
         picked = flow.picked or [product_sum(units) for units in flow.served]
         for rank, units in zip(ranks, picked, strict=True):
             for region, tier in enumerate(rank.rank.tier.tolist()):

@@ -19,7 +19,7 @@ from stockyard.envs.network.state import Decisions, Flows
 from stockyard.envs.network.streams import Streams, check_split
 from stockyard.envs.network.tapes import Tape
 from stockyard.envs.network.world import Stretch, World, outlook_at, simulate, value_of
-from stockyard.envs.scenarios import Scenario, build_world
+from stockyard.envs.scenarios import build_world
 from stockyard.envs.tasks.task import Decoded, View, check_mode, check_task, make_task
 
 AUTORESET = {mode.name.lower(): mode for mode in AutoresetMode}
@@ -36,7 +36,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         task: name of the task; the id sets it.
         num_envs: replicas, B.
         slots: the decisions that the agent takes, for `stockyard/Network-v0`; None: all.
-        scenario: name of a scenario, or a `Scenario` object (textbook problems are such objects).
+        scenario: name of a scenario, its YAML file or its data as a mapping, or an object that
+            builds a world (textbook problems are such objects).
         size: "small", "medium" or "large".
         horizon: length of an episode in periods of the network, a multiple of `periods_per_step`;
             None takes the scenario's.
@@ -44,6 +45,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         rules: slot -> standing rule (name or callable) for the slots the agent does not take.
         demand: a demand process or a `DemandPanel` instead of the scenario's.
         integer: whole units; None takes the scenario's choice.
+        forecast: what observations show instead of the tapes' own forecast; None: that.
         split: "train", "validation" or "test": disjoint families of tapes.
         backend: "numpy" or "torch": what the simulator computes with; observations are NumPy.
         dtype: "float64" or "float32": precision of the simulator.
@@ -66,13 +68,14 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         num_envs: int = 1,
         *,
         slots: Sequence[str] | None = None,
-        scenario: str | Scenario = "steady",
+        scenario: Any = "steady",
         size: str = "small",
         horizon: int | None = None,
         action: str | None = None,
         rules: Mapping[str, str | Rule] | None = None,
         demand: Any = None,
         integer: bool | None = None,
+        forecast: Any = None,
         split: str = "train",
         backend: Backend = "numpy",
         dtype: str = "float64",
@@ -91,7 +94,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         check_split(split)
         check_task(task)
         self.world: World = build_world(
-            scenario, size, task, demand=demand, rules=rules, integer=integer
+            scenario, size, task, demand=demand, rules=rules, integer=integer, forecast=forecast
         )
         self.num_envs = int(num_envs)
         self.split = split
@@ -106,6 +109,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             "rules": dict(rules) if rules else None,
             "demand": demand,
             "integer": integer,
+            "forecast": forecast,
             "backend": backend,
             "dtype": dtype,
         }

@@ -66,12 +66,17 @@ def _sales(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
         ledger["pick_pack"] = -units * economics.pick_pack_per_unit
         ledger["last_mile"] = -units * economics.last_mile_per_unit
     tariff: Array | None = None
-    promises = {f.min_offered_tier for f in flows}
+    promises = {f.promise for f in flows}
     for promise in sorted(promises):  # each has its own plan of ranks
-        alike = flows if len(promises) == 1 else [f for f in flows if f.min_offered_tier == promise]
+        alike = flows if len(promises) == 1 else [f for f in flows if f.promise == promise]
         for k, rank in enumerate(params.ranks(promise)):
             if rank.tariff is not None:
-                paid = weighted_sum(_over([f.picked[k] for f in alike]), rank.tariff)
+                if params.weighs_tariff:
+                    units = _over([f.served[k] for f in alike])
+                    parcels = weighted_sum(units, params.a.tariff_weight)
+                else:
+                    parcels = _over([f.picked[k] for f in alike])
+                paid = weighted_sum(parcels, rank.tariff)
                 tariff = paid if tariff is None else tariff + paid
     if tariff is not None:
         ledger["tariff"] = -tariff

@@ -22,6 +22,7 @@ from stockyard.envs.network.arrays import (
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.place import depart
 from stockyard.envs.network.state import Exogenous, State
+from stockyard.envs.network.topology import Promise
 
 
 class Dispatch(NamedTuple):
@@ -148,7 +149,7 @@ def join_parcels(
     if state.parcels is None or state.parcel_volume is None:
         return state, None, None
     xp = namespace(state.parcels)
-    by_lane = _by_lane(params, served, exogenous.min_offered_tier)
+    by_lane = _by_lane(params, served, exogenous.promise)
     units = product_sum(by_lane)
     volume = weighted_sum(by_lane, params.a.parcel_volume)
     if exogenous.background_parcels is not None:
@@ -167,10 +168,10 @@ def join_parcels(
     )
 
 
-def _by_lane(params: Params, served: tuple[Array, ...], tier: int) -> Array:
+def _by_lane(params: Params, served: tuple[Array, ...], promise: Promise) -> Array:
     """Sold units by outbound lane, (B, E_out, P), from what each rank served."""
     lanes: dict[int, Array] = {}
-    for rank, units in zip(params.ranks(tier), served, strict=True):
+    for rank, units in zip(params.ranks(promise), served, strict=True):
         for region, lane in enumerate(rank.rank.lane.tolist()):
             if lane >= 0:
                 lanes[lane] = units[:, region]

@@ -58,7 +58,7 @@ def step(
         None if ordered is None else ordered.last_lead,
         transferred,
         *sales,
-        exogenous.min_offered_tier,
+        exogenous.promise,
         *receipts,
         *gone,
         joined,

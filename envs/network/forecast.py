@@ -1,16 +1,20 @@
 """Forecasts: what the decision maker expects, from what has been revealed."""
 
 import dataclasses
-from typing import Protocol
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from stockyard.envs.network.arrays import Array, namespace
-from stockyard.envs.network.processes import MartingaleDemand
+from stockyard.envs.network.arrays import Array, as_like, namespace, stack
+from stockyard.envs.network.martingale import MartingaleDemand
+from stockyard.envs.network.processes import DemandPath
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 HORIZONS_DAYS = (7, 14, 28, 56, 91)
 """Horizons of the forecasts that environments show, in days."""
@@ -19,34 +23,42 @@ QUANTILES = (0.1, 0.5, 0.9)
 """Quantiles of demand over each horizon that environments show."""
 
 
-class Forecaster(Protocol):
-    """Forecasts national demand by product."""
+class Expected(NamedTuple):
+    """A forecast made at several times."""
 
-    def cumulative_mean(
-        self, period: int, signals: dict[str, Array], horizons: tuple[int, ...]
-    ) -> list[Array]:
-        """Expected demand from `period` over each horizon (in periods, ascending).
+    units: Floats  # (K, H, P) expected over each horizon; K is 1 where it is always the same
+    extra: Floats | None  # (K, H, P) log variance on top of the usual; None: none
+
+
+class Forecaster(Protocol):
+    """Forecasts the demand of one replica; what it says of a time rests on what is known then."""
+
+    def expected(self, path: DemandPath, periods: Ints, horizons: Sequence[int]) -> Expected:
+        """Expected national demand from each of `periods` (K,) on over each horizon (in periods).
 
         Args:
-            period: first period of the window.
-            signals: name -> (..., P), what is known at its start.
+            path: the replica's demand, of which only what is known may be read.
+            periods: (K,) first periods.
             horizons: lengths in periods, ascending.
+        """
+
+    def next_week(self, path: DemandPath, periods: Ints) -> Floats:
+        """Expected demand by region over the week from each of `periods`, (K or 1, R, P) a day."""
+
+    def quantiles(self, mean: Array, horizons: tuple[int, ...], extra: Array | None) -> Array:
+        """Quantiles of demand over the horizons around its mean.
+
+        Args:
+            mean: (B, H, P) units.
+            horizons: lengths in periods.
+            extra: (B, H, P) log variance on top of the usual; None: none.
 
         Returns:
-            One array (..., P) of units per horizon.
+            (B, H, Q, P) units, Q of `QUANTILES`.
         """
 
-    def rolling_mean(self, signals: dict[str, Floats], periods: int, horizon: int) -> Floats:
-        """Expected demand over `horizon` periods from each of `periods` periods, (T, P).
-
-        Args:
-            signals: name -> (T, P), row t as known at the start of period t.
-            periods: T.
-            horizon: length of every window, in periods.
-        """
-
-    def quantile_factors(self, horizons: tuple[int, ...], levels: tuple[float, ...]) -> Floats:
-        """Quantile over mean, (H, Q, P): multiply the cumulative mean with it."""
+    def week_quantiles(self, mean: Array) -> Array:
+        """Quantiles (B, Q, R, P) of a week's demand by region around its mean (B, R, P)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,137 +68,132 @@ class MartingaleForecaster:
     demand: MartingaleDemand
     periods_per_day: int = 1
 
-    def __post_init__(self) -> None:
-        """Sums the baseline once, so that any window costs two look-ups."""
-        cumulative = np.concatenate(
-            (np.zeros((1, self.demand.baseline.shape[1])), np.cumsum(self.demand.baseline, axis=0))
+    def expected(self, path: DemandPath, periods: Ints, horizons: Sequence[int]) -> Expected:
+        """See `Forecaster`."""
+        return Expected(
+            *self.demand.expected(path.signals, periods, horizons, self.periods_per_day)
         )
-        object.__setattr__(self, "_cumulative", cumulative)
-        object.__setattr__(self, "_windows", {})
 
-    def cumulative_mean(
-        self, period: int, signals: dict[str, Array], horizons: tuple[int, ...]
-    ) -> list[Array]:
-        """Expected demand over each horizon; see `Forecaster`.
+    def next_week(self, path: DemandPath, periods: Ints) -> Floats:
+        """See `Forecaster`."""
+        h = self.periods_per_day
+        mean, _ = self.demand.daily(path.signals, periods, 7 * h, h, by_region=True)
+        # a running total adds in the same order whatever stands beside a product; `sum` does not
+        return np.asarray(np.cumsum(mean, axis=1)[:, -1] / 7.0)
 
-        With drift d and wave w known, day t of a week i weeks ahead has the mean
-        baseline * exp(d - days * drift_sd^2 / 2 + a w - (a wave_sd)^2 / 2), a = decay^(i + 1).
-        """
-        drift, wave = signals["drift"], signals["wave"]
-        xp = namespace(drift)
+    def quantiles(self, mean: Array, horizons: tuple[int, ...], extra: Array | None) -> Array:
+        """See `Forecaster`; the log deviation is that of `log_variance`."""
+        variance = as_like(self.log_variance(horizons)[None], mean)
+        return _lognormal(mean, variance if extra is None else variance + extra, 2)
+
+    def week_quantiles(self, mean: Array) -> Array:
+        """See `Forecaster`."""
+        return _lognormal(mean, as_like(self._week_variance[None], mean), 1)
+
+    @functools.cached_property
+    def _week_variance(self) -> Floats:
+        """(R, P) log variance of a week's demand in each region."""
+        process, week = self.demand, 7 * self.periods_per_day
+        national = np.expm1(self._mean_variance(week))
+        count = 1.0 / process.count_shape / week
+        relative = national + count + np.expm1(self._regional_variance(7)) * (1.0 + national)
+        rate = process.shares[:, None] * process.baseline.mean(axis=0)
+        poisson = 1.0 / np.maximum(rate * week, 1e-9) if process.whole_units else 0.0
+        return np.asarray(np.log1p(relative + poisson) * np.ones_like(rate))
+
+    def _regional_variance(self, days: int) -> float:
+        """Log variance of a region's factor, mean over the days ahead; their covariance counts."""
         process = self.demand
-        day = period // self.periods_per_day
-        level = xp.exp(drift - day * process.drift_sd**2 / 2.0)
-        running: Array | None = None
-        means: list[Array] = []
-        for ahead, (whole, ending) in enumerate(self._weeks(period, horizons, drift)):
-            a = process.wave_decay ** (ahead + 1)
-            factor = xp.exp(a * wave - (a * process.wave_sd) ** 2 / 2.0)
-            for part in ending:
-                term = part * factor
-                means.append(term if running is None else running + term)
-            if whole is not None:
-                term = whole * factor
-                running = term if running is None else running + term
-        return [level * mean for mean in means]
+        if not process.regional_sd:
+            return 0.0
+        j = np.arange(days) + 1.0
+        gap, total = np.abs(j[:, None] - j), j[:, None] + j
+        decay = process.regional_decay
+        covariance = process.regional_sd**2 * (decay**gap - decay**total)
+        return float(np.log1p(np.expm1(covariance).mean()))
 
-    def rolling_mean(self, signals: dict[str, Floats], periods: int, horizon: int) -> Floats:
-        """Expected demand over a window from each period, (T, P); see `Forecaster`."""
-        process, sums = self.demand, self._cumulative  # type: ignore[attr-defined]
-        week = 7 * self.periods_per_day
-        start = np.arange(periods)
-        stop = np.minimum(start + horizon, len(sums) - 1)
-        day = start // self.periods_per_day
-        level = np.exp(signals["drift"] - day[:, None] * process.drift_sd**2 / 2.0)
-        total = np.zeros_like(level)
-        for ahead in range(horizon // week + 2):
-            turn = (start // week + ahead) * week
-            first = np.clip(turn, start, stop)
-            last = np.clip(turn + week, start, stop)
-            a = process.wave_decay ** (ahead + 1)
-            factor = np.exp(a * signals["wave"] - (a * process.wave_sd) ** 2 / 2.0)
-            total += (sums[last] - sums[first]) * factor
-        return np.asarray(level * total)
+    def _mean_variance(self, horizon: int) -> float:
+        """Log variance of the mean's sum over a horizon under a flat baseline."""
+        process = self.demand
+        days = -(-horizon // self.periods_per_day)
+        j = np.arange(days)
+        drift = (np.minimum(j[:, None], j) + 1) * process.drift_sd**2
+        week = j // 7 + 1
+        gap = np.abs(week[:, None] - week)
+        total = week[:, None] + week
+        wave = process.wave_sd**2 * (process.wave_decay**gap - process.wave_decay**total)
+        return float(np.log1p(np.expm1(drift + wave).mean()))
 
-    def _weeks(
-        self, period: int, horizons: tuple[int, ...], like: Array
-    ) -> list[tuple[Array | None, list[Array]]]:
-        """Per calendar week: its baseline sum (P,), and the parts up to horizons ending in it."""
-        key = (period, horizons, namespace(like).__name__, str(like.dtype))
-        windows: dict[object, list[tuple[Array | None, list[Array]]]] = self._windows  # type: ignore[attr-defined]
-        if key in windows:
-            return windows[key]
-        sums: Floats = self._cumulative  # type: ignore[attr-defined]
-        xp = namespace(like)
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - few forecasters, small entries
+    def log_variance(self, horizons: tuple[int, ...]) -> Floats:
+        """Log variance of demand over each horizon, (H, P).
 
-        def between(start: int, stop: int) -> Array:
-            last = len(sums) - 1
-            values = sums[min(stop, last)] - sums[min(start, last)]
-            return xp.asarray(values, dtype=like.dtype, device=like.device)
-
-        week = 7 * self.periods_per_day
-        weeks: list[tuple[Array | None, list[Array]]] = []
-        start, ends = period, [period + horizon for horizon in horizons]
-        while start < ends[-1]:
-            stop = (start // week + 1) * week
-            ending = [between(start, end) for end in ends if start < end <= stop]
-            weeks.append((between(start, stop) if stop < ends[-1] else None, ending))
-            start = stop
-        windows[key] = weeks
-        return weeks
-
-    def quantile_factors(self, horizons: tuple[int, ...], levels: tuple[float, ...]) -> Floats:
-        """Quantile over mean, (H, Q, P).
-
-        The log variance matches the variance of the sum over the horizon under a flat baseline,
-        with the covariance of drift and wave, plus count noise.
+        It matches the variance of the sum over the horizon under a flat baseline, with the
+        covariance of drift and waves, plus count noise; shocks and launches come on top.
         """
         process = self.demand
         products = process.baseline.shape[1]
-        factors = np.empty((len(horizons), len(levels), products))
-        count = float((process.shares**2).sum()) / process.count_shape
+        variances = np.empty((len(horizons), products))
+        together = float((process.shares**2).sum())
+        count = together / process.count_shape
         for k, horizon in enumerate(horizons):
             days = -(-horizon // self.periods_per_day)
-            j = np.arange(days)
-            drift = (np.minimum(j[:, None], j) + 1) * process.drift_sd**2
-            week = j // 7 + 1
-            gap = np.abs(week[:, None] - week)
-            total = week[:, None] + week
-            wave = process.wave_sd**2 * (process.wave_decay**gap - process.wave_decay**total)
-            relative = np.expm1(drift + wave).mean() + count / horizon
+            relative = np.expm1(self._mean_variance(horizon)) + count / horizon
+            relative += together * np.expm1(self._regional_variance(days))
             if process.whole_units:
                 rate = np.maximum(process.baseline.mean(axis=0), 1e-9)
-                variance = np.log1p(relative + 1.0 / (rate * horizon))
+                variances[k] = np.log1p(relative + 1.0 / (rate * horizon))
             else:
-                variance = np.full(products, np.log1p(relative))
-            for q, level in enumerate(levels):
-                factors[k, q] = np.exp(ndtri(level) * np.sqrt(variance) - variance / 2.0)
-        return factors
+                variances[k] = np.log1p(relative)
+        return variances
+
+
+def _lognormal(mean: Array, variance: Array, axis: int) -> Array:
+    """`QUANTILES` of a lognormal with these means and log variances, along a new axis."""
+    xp = namespace(mean)
+    deviation = variance**0.5
+    return stack(
+        [mean * xp.exp(float(ndtri(q)) * deviation - variance / 2.0) for q in QUANTILES], axis=axis
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FittedForecaster:
     """Fitted to training weeks, the same whatever happens later; not a martingale."""
 
-    mean: Floats  # (P,) units per period
+    mean: Floats  # (R, P) units per period
     sums: dict[int, Floats]  # horizon in periods -> (samples, P) demand over it in training
+    weeks: Floats  # (samples, R, P) demand of a week in training
+    periods_per_day: int = 1
 
-    def cumulative_mean(
-        self, period: int, signals: dict[str, Array], horizons: tuple[int, ...]
-    ) -> list[Array]:
-        """Expected demand over each horizon, (P,); the same at any time."""
-        return [self.mean[None, :] * float(horizon) for horizon in horizons]
+    def expected(self, path: DemandPath, periods: Ints, horizons: Sequence[int]) -> Expected:
+        """See `Forecaster`; the same at any time."""
+        national = self.mean.sum(axis=0)
+        return Expected(np.asarray(horizons, dtype=np.float64)[None, :, None] * national, None)
 
-    def rolling_mean(self, signals: dict[str, Floats], periods: int, horizon: int) -> Floats:
-        """Expected demand over a window, (T, P); every row alike."""
-        return np.broadcast_to(self.mean * horizon, (periods, len(self.mean)))
+    def next_week(self, path: DemandPath, periods: Ints) -> Floats:
+        """See `Forecaster`; the same at any time."""
+        return np.asarray(self.mean[None] * self.periods_per_day)
 
-    def quantile_factors(self, horizons: tuple[int, ...], levels: tuple[float, ...]) -> Floats:
+    def quantiles(self, mean: Array, horizons: tuple[int, ...], extra: Array | None) -> Array:
+        """See `Forecaster`; ratios of the training sums' quantiles to the mean."""
+        factors = as_like(self.factors(horizons)[None], mean)
+        return mean[:, :, None] * factors
+
+    def week_quantiles(self, mean: Array) -> Array:
+        """See `Forecaster`."""
+        expected = np.maximum(self.mean * 7.0 * self.periods_per_day, 1e-9)
+        factors = np.quantile(self.weeks, QUANTILES, axis=0) / expected
+        return mean[:, None] * as_like(factors[None], mean)
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - few forecasters, small entries
+    def factors(self, horizons: tuple[int, ...]) -> Floats:
         """Quantile of the training sums over their mean, (H, Q, P)."""
         known = np.array(sorted(self.sums))
-        factors = np.empty((len(horizons), len(levels), len(self.mean)))
+        national = self.mean.sum(axis=0)
+        factors = np.empty((len(horizons), len(QUANTILES), len(national)))
         for k, horizon in enumerate(horizons):
             nearest = int(known[np.argmin(np.abs(known - horizon))])
-            mean = np.maximum(self.mean * nearest, 1e-9)
-            factors[k] = np.quantile(self.sums[nearest], levels, axis=0) / mean
+            mean = np.maximum(national * nearest, 1e-9)
+            factors[k] = np.quantile(self.sums[nearest], QUANTILES, axis=0) / mean
         return factors

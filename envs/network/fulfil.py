@@ -69,7 +69,7 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
         The state after picking and what was sold. Gradients are one-sided at stock-outs.
     """
     demand = exogenous.demand
-    ranks = params.ranks(exogenous.min_offered_tier)
+    ranks = params.ranks(exogenous.promise)
     room = exogenous.revealed.outbound_capacity if params.outbound_is_limited else None
     wanted = demand if state.backlog is None else demand + state.backlog
     first = _waterfall(params, ranks, _Round(state.on_hand, room, wanted, (), (), None))

@@ -8,7 +8,7 @@ import numpy as np
 
 from stockyard.envs.network.arrays import Array, SumPlan, index_of
 from stockyard.envs.network.economics import Economics, handling_values
-from stockyard.envs.network.topology import Network, Rank, Substitution
+from stockyard.envs.network.topology import Network, Promise, Rank, Substitution
 
 Backend = Literal["numpy", "torch"]
 
@@ -108,6 +108,9 @@ class Params:
             "order_cost_own": network.inbound.unit_cost * ~third_party,
             "order_cost_sellers": network.inbound.unit_cost * third_party,
             "carries": network.carries,
+            "minimum_order": network.inbound.minimum_order,
+            "case_pack": network.inbound.case_pack,
+            "tariff_weight": products.tariff_weight,
             "transfer_cost": network.transfers.cost_per_unit,
             "holding": _by_entity(economics.holding_per_unit, network.num_nodes, network),
             "shortage": _by_entity(economics.shortage_per_unit, network.num_regions, network),
@@ -132,6 +135,9 @@ class Params:
         several_tiers = len(network.acceptance_by_tier) > 1
         has_tariff = bool(network.outbound.tariff.any())
         flags = {
+            "orders_in_lots": network.inbound.minimum_order.any()
+            or network.inbound.case_pack.any(),
+            "weighs_tariff": (products.tariff_weight != 1.0).any(),
             "pays_purchases": network.inbound.unit_cost.any(),
             "pays_transfers": network.transfers.cost_per_unit.any(),
             "pays_holding": np.any(economics.holding_per_unit),
@@ -159,6 +165,8 @@ class Params:
     counts_picks: bool = dataclasses.field(init=False)  # someone asks how much each lane carried
     counts_volume: bool = dataclasses.field(init=False)  # shelf space is limited or costs rent
     feeds_twice: bool = dataclasses.field(init=False)  # suppliers and transfers reach some node
+    orders_in_lots: bool = dataclasses.field(init=False)  # some order has a minimum or cases
+    weighs_tariff: bool = dataclasses.field(init=False)  # the tariff differs by product
     pays_purchases: bool = dataclasses.field(init=False)
     pays_transfers: bool = dataclasses.field(init=False)
     pays_holding: bool = dataclasses.field(init=False)
@@ -166,7 +174,7 @@ class Params:
     pays_transit_holding: bool = dataclasses.field(init=False)
     substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
     plans: "Plans" = dataclasses.field(init=False, repr=False)
-    _ranks: dict[int, tuple["RankPlan", ...]] = dataclasses.field(init=False, repr=False)
+    _ranks: dict[Promise, tuple["RankPlan", ...]] = dataclasses.field(init=False, repr=False)
 
     def index(self, values: Any) -> Any:
         """An index of the backend for `arrays.take`."""
@@ -220,13 +228,13 @@ class Params:
             transfer_tail=self.index(network.transfers.tail),
         )
 
-    def ranks(self, min_offered_tier: int) -> tuple["RankPlan", ...]:
-        """The waterfall's plan, by the slowest fast tier on offer."""
-        if min_offered_tier not in self._ranks:
+    def ranks(self, promise: Promise) -> tuple["RankPlan", ...]:
+        """The waterfall's plan under a promise."""
+        if promise not in self._ranks:
             make = array_maker(self.backend, self.dtype, self.device)
             n, tariff = self.network.num_nodes, self.network.outbound.tariff
             plans = []
-            for rank in self.network.ranks(min_offered_tier):
+            for rank in self.network.ranks(promise):
                 there = rank.lane >= 0
                 node_of = np.where(there, rank.node, -1)
                 tariffs = np.where(there, tariff[rank.lane], 0.0)
@@ -245,8 +253,8 @@ class Params:
                         tariff=make(tariffs) if tariffs.any() else None,
                     )
                 )
-            self._ranks[min_offered_tier] = tuple(plans)
-        return self._ranks[min_offered_tier]
+            self._ranks[promise] = tuple(plans)
+        return self._ranks[promise]
 
     def _substitutions(self, make: Any) -> tuple[Substitution, ...]:
         return tuple(
@@ -274,6 +282,9 @@ class Arrays:
     order_cost_own: Array  # (E_in, P) USD, zero for sellers' products
     order_cost_sellers: Array  # (E_in, P) USD, zero for the retailer's products
     carries: Array  # (E_in, P) 1 where the lane carries the product
+    minimum_order: Array  # (E_in, P) units
+    case_pack: Array  # (E_in, P) units; 0: single units
+    tariff_weight: Array  # (P,) multiple of the outbound tariff
     transfer_cost: Array  # (E_tr,) USD per unit
     holding: Array  # (N,) USD per unit and period; (N, P) where products differ
     shortage: Array  # (R,) USD per unit short; (R, P) where products differ

@@ -1,4 +1,4 @@
-"""What happens whatever anybody decides: demand, arrivals of orders, capacities.
+"""What happens whatever anybody decides: demand and arrivals of orders.
 
 A process draws the randomness of ONE replica from keyed streams, so that a replica's tape never
 depends on its batch. Time stands first: (T, ...).
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stockyard.envs.network.distributions import Distribution
 from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.topology import Network
+from stockyard.envs.network.windows import Window
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,14 +24,21 @@ class DemandPath(NamedTuple):
     """Demand of one replica, and what its forecaster learns as time goes by."""
 
     demand: Floats  # (T, R, P) purchase intents, units
-    signals: dict[str, Floats]  # name -> (T, P); row t is known at the start of period t
+    signals: dict[str, Floats]  # whatever the forecaster reads; it says what it knows when
+    event_days: Sequence[int] = ()  # days of the tape on which planned events begin
+
+
+def start_day(streams: Streams) -> int:
+    """Day of the year of period 0: that of a drawn week, so that no date tells the time left."""
+    return 7 * int(streams.generator("calendar").integers(52))
 
 
 class DemandProcess(Protocol):
     """Draws demand.
 
     Two attributes are optional and count as False where they are missing: `is_integer`, all demand
-    is whole; `has_calendar`, demand depends on the day of the year, of which period 0 is day 0.
+    is whole; `has_calendar`, demand depends on the day of the year, of which period 0 is day 0
+    (elsewhere period 0 is `start_day`).
     """
 
     def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
@@ -78,87 +86,6 @@ def _laws(entry: Distribution | Sequence[Distribution]) -> Sequence[Distribution
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MartingaleDemand:
-    """Demand whose forecasts are martingales (MMFE; Heath & Jackson 1994).
-
-    log mean demand = log baseline + drift + wave - half their variance. The drift is a random walk
-    by day, the wave an AR(1) by week. Each innovation revises the forecast of every later date that
-    it touches, and is revealed at the end of its day or week. Demand varies around its mean
-    with Gamma (or, in whole units, negative binomial) noise.
-    """
-
-    baseline: Floats  # (T_max, P) known mean demand, units per period, all regions together
-    shares: Floats  # (R,) share of each region
-    drift_sd_per_year: float = 0.5
-    wave_sd: float = 0.5
-    wave_half_life_days: float = 21.0
-    count_shape: float = 4.0  # Gamma shape of a region-day; its relative variance is 1 / shape
-    whole_units: bool = False
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether all demand is whole."""
-        return self.whole_units
-
-    @property
-    def num_periods(self) -> int:
-        """Periods for which there is a baseline."""
-        return len(self.baseline)
-
-    @property
-    def drift_sd(self) -> float:
-        """Standard deviation of a day's drift innovation (log scale)."""
-        return float(self.drift_sd_per_year / np.sqrt(365.0))
-
-    @property
-    def wave_decay(self) -> float:
-        """What is left of a wave after a week."""
-        return float(0.5 ** (7.0 / self.wave_half_life_days))
-
-    def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
-        """Draws one replica's demand.
-
-        Signals: `drift` (T, P) is the random walk before day t; `wave` (T, P) the wave of the last
-        complete week. Both exclude the innovation of day t and of its week, which day t's demand
-        contains.
-        """
-        h = network.periods_per_day
-        days = -(-periods // h)
-        weeks = -(-days // 7)
-        names = network.products.names
-        steps = np.empty((days, len(names)))
-        shocks = np.empty((weeks + 1, len(names)))
-        noise = np.empty((periods, network.num_regions, len(names)))
-        for p, product in enumerate(names):
-            steps[:, p] = streams.generator("drift", product).standard_normal(days)
-            shocks[:, p] = streams.generator("wave", product).standard_normal(weeks + 1)
-            for r, region in enumerate(network.regions):
-                generator = streams.generator("noise", product, region)
-                noise[:, r, p] = generator.standard_gamma(self.count_shape, periods)
-        drift = np.cumsum(steps * self.drift_sd, axis=0)
-        wave = shocks * self.wave_sd
-        for week in range(1, weeks + 1):
-            fresh = np.sqrt(1.0 - self.wave_decay**2) * wave[week]
-            wave[week] = self.wave_decay * wave[week - 1] + fresh
-        day = np.arange(periods) // h
-        known_drift = np.concatenate((np.zeros((1, len(names))), drift))[day]
-        known_wave = wave[day // 7]
-        variance = (day[:, None] + 1) * self.drift_sd**2 + self.wave_sd**2
-        mean = self.baseline[:periods] * np.exp(drift[day] + wave[day // 7 + 1] - variance / 2.0)
-        demand = mean[:, None, :] * self.shares[:, None] * (noise / self.count_shape)
-        if self.whole_units:
-            for p, product in enumerate(names):
-                for r, region in enumerate(network.regions):
-                    generator = streams.generator("count", product, region)
-                    demand[:, r, p] = generator.poisson(demand[:, r, p])
-        return DemandPath(demand, {"drift": known_drift, "wave": known_wave})
-
-    def mean_rate(self, network: Network) -> Floats:
-        """Mean baseline demand, (R, P) units per period."""
-        return np.asarray(self.shares[:, None] * self.baseline.mean(axis=0))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class PanelDemand:
     """Replays a demand panel, bootstrapped in blocks of whole weeks of the tape's split."""
 
@@ -189,6 +116,20 @@ class Arrivals(NamedTuple):
     fraction: Floats  # (epochs, M, E_in, P)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeadChange:
+    """Multiplies the lead times of some suppliers while a window holds; the quotes say so."""
+
+    window: Window
+    factor: float
+    affected: Floats  # (V,) 1 where the lead time changes
+
+    def __post_init__(self) -> None:
+        """Refuses a factor that is not positive."""
+        if not self.factor > 0:
+            raise ValueError(f"factor: must be > 0, got {self.factor}")
+
+
 @dataclasses.dataclass(frozen=True)
 class TwoPartArrivals:
     """Orders arrive in two parts, late, and not quite complete (Gen-QOT; Andaz et al. 2023).
@@ -206,6 +147,8 @@ class TwoPartArrivals:
     congestion_sd: float = 0.35
     congestion_half_life_days: float = 35.0
     longest_days: float = 75.0
+    lane_extra_days: Any = 0.0  # scalar or (E_in,), on top of both parts and of the quote
+    changes: Sequence[LeadChange] = ()
 
     def draw(self, streams: Streams, network: Network, epochs: int, epoch_days: float) -> Arrivals:
         """Draws one replica's arrivals by review epoch; streams by node, product and supplier."""
@@ -221,7 +164,12 @@ class TwoPartArrivals:
             ],
             axis=1,
         )
+        for change in self.changes:
+            day = np.floor(np.arange(epochs) * epoch_days)
+            course = change.window.profile(day - change.window.key_day(streams))
+            congestion *= 1.0 + course[:, None] * (change.factor - 1.0) * change.affected
         heads = network.inbound.head.tolist()
+        extra = np.rint(np.broadcast_to(self.lane_extra_days, (len(heads),)) * h)
         for e, node in enumerate(heads):
             for p in np.flatnonzero(network.carries[e]).tolist():
                 v = network.inbound.supplier[e, p]
@@ -232,10 +180,11 @@ class TwoPartArrivals:
                 key = (network.nodes[node], names[p], network.suppliers[v], str(earlier))
                 c = congestion[:, v]
                 wait = streams.generator("lead", *key).poisson(c * self.variable_days)
-                first[:, e, p] = np.rint((np.rint(c * self.fixed_days) + wait) * h)
+                first[:, e, p] = np.rint((np.rint(c * self.fixed_days) + wait) * h) + extra[e]
                 gap = streams.generator("second_lead", *key).poisson(self.second_days, epochs)
                 second[:, e, p] = first[:, e, p] + (1.0 + gap) * h
-                quoted[:, e, p] = np.rint(c * (self.fixed_days + self.variable_days) * h)
+                quote = np.rint(c * (self.fixed_days + self.variable_days) * h)
+                quoted[:, e, p] = quote + extra[e]
                 uniform = streams.generator("fill", *key).random((epochs, 2))
                 fill[:, e, p] = uniform[:, 0] ** (1.0 / self.fill_shape)
                 split[:, e, p] = self.split_low + (1.0 - self.split_low) * uniform[:, 1]
@@ -254,23 +203,3 @@ class TwoPartArrivals:
         for k in range(1, epochs):
             level[k] = decay * level[k - 1] + np.sqrt(1.0 - decay**2) * z[k]
         return np.exp(self.congestion_sd * level - self.congestion_sd**2 / 2.0)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Capacities:
-    """Limits of a world, constant or by period; None: unlimited. Announced ahead of time."""
-
-    storage: Floats | None = None  # (N,) or (T, N) ft3 on the shelf and staged
-    receiving: Floats | None = None  # (N,) or (T, N) ft3 per period
-    outbound: Floats | None = None  # (N,) or (T, N) units per period
-    supplier: Floats | None = None  # (V,) or (T, V) units per day
-    yard: Floats | None = None  # (N,) or (T, N) ft3
-    trucks: Floats | None = None  # (E_tr + E_out,) or (T, ...) trucks per period
-    storage_rent: Floats | None = None  # (1,) or (T, 1) multiple of the base rent
-
-    def __post_init__(self) -> None:
-        """Refuses NaN and negative limits, naming the field."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None and not (np.asarray(value) >= 0).all():
-                raise ValueError(f"capacities.{field.name}: must be >= 0 and not NaN")

@@ -38,7 +38,8 @@ def place_orders(
 ) -> tuple[State, Ordered | None]:
     """Projects orders onto what is feasible and sends them on their way.
 
-    Each step only shrinks: lanes that carry the product, limits, supplier capacity, whole units.
+    Orders are made up to minima and whole cases. Then each step only shrinks: lanes that carry the
+    product, limits, supplier capacity (which may leave part of a case), whole units.
     What a supplier does not fill is cancelled, and neither paid nor delivered.
 
     Args:
@@ -50,13 +51,15 @@ def place_orders(
 
     Returns:
         The state with `inbound` and `position` raised, and what was ordered. Gradients pass;
-        they are zero for negative orders and straight-through for whole units.
+        they are zero for negative orders and straight-through for lots and whole units.
     """
     if orders is None:
         return state, None
     orders = at_least(orders, 0.0)
     if params.plans.carried is not None:
         orders = orders * params.plans.carried
+    if params.orders_in_lots:
+        orders = _in_lots(params, orders)
     orders = within_limits(params, state, orders, limits)
     if params.supplier_is_limited:
         orders = _within_supplier_capacity(params, orders, exogenous.revealed.supplier_capacity)
@@ -80,6 +83,21 @@ def place_orders(
     position = state.position + sum_entries(shipped)
     ordered = Ordered(orders, shipped, landed, shortfall, last_lead)
     return state._replace(inbound=inbound, position=position), ordered
+
+
+def _in_lots(params: Params, orders: Array) -> Array:
+    """Orders in whole cases and at least the minimum; nothing below half of it.
+
+    The gradient passes straight through.
+    """
+    xp = namespace(orders)
+    case, minimum = params.a.case_pack, params.a.minimum_order
+    given = orders.detach() if hasattr(orders, "detach") else orders
+    size = xp.where(case > 0.0, case, case + 1.0)
+    lots = xp.where(case > 0.0, xp.round(given / size) * size, given)
+    lots = xp.maximum(lots, minimum + given * 0.0)
+    lots = xp.where((given < minimum / 2.0) | (given <= 0.0), given * 0.0, lots)
+    return lots if lots is orders else orders + (lots - given)
 
 
 def _within_supplier_capacity(params: Params, orders: Array, capacity: Array) -> Array:

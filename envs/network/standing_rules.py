@@ -104,6 +104,23 @@ class BaseStock:
 
 
 @dataclasses.dataclass(frozen=True)
+class Recorded:
+    """Places the orders that the tape has recorded, whatever the stock."""
+
+    def __call__(self, params: Params, state: State, revealed: Revealed) -> Array | None:
+        """Returns orders (B, E_in, P), all on the first lane that carries a product.
+
+        Raises:
+            ValueError: if the world's tapes record no orders.
+        """
+        if revealed.recorded_orders is None:
+            raise ValueError(
+                "rules: 'recorded' needs a world whose tapes record orders (placement)"
+            )
+        return on_first_lane(params, revealed.recorded_orders)
+
+
+@dataclasses.dataclass(frozen=True)
 class NodeBaseStock:
     """Transfers bring every node up to a fixed level of its own stock and what is under way."""
 
@@ -214,7 +231,7 @@ def _push_plan(params: Params, rest_to: tuple[int, ...]) -> _PushPlan:
 
 RULES: dict[str, dict[str, Callable[[], Rule]]] = {
     "restock": {"no_limit": Idle},
-    "replenish": {"cover": CoverOrder},
+    "replenish": {"cover": CoverOrder, "recorded": Recorded},
     "place": {"forecast_share_push": ForecastSharePush, "idle": Idle},
     "dispatch": {"tariff": Idle},
 }

@@ -7,6 +7,7 @@ not use is None (or an empty tuple), and the phases that serve it skip their wor
 from typing import NamedTuple
 
 from stockyard.envs.network.arrays import Array
+from stockyard.envs.network.topology import Promise
 
 
 class State(NamedTuple):
@@ -49,6 +50,7 @@ class Revealed(NamedTuple):
     yard_capacity: Array | None  # (B or 1, N) ft3
     truck_limit: Array | None  # (B or 1, E_tr + E_out) trucks per period
     storage_rent: Array | None  # (B or 1, 1) multiple of the base rent
+    recorded_orders: Array | None = None  # (B, P) units that the rule `recorded` orders now
 
 
 class Shipments(NamedTuple):
@@ -66,7 +68,7 @@ class Exogenous(NamedTuple):
     shipments: Shipments | None  # None: the lane's own lead time, filled whole
     background_parcels: Array | None  # (B, E_out) parcels of the rest of the assortment
     background_volume: Array | None  # (B, E_out) ft3 of them
-    min_offered_tier: int  # slowest fast tier on offer: 1 hides one-day delivery
+    promise: Promise  # what customers are promised
 
 
 class Flows(NamedTuple):
@@ -86,7 +88,7 @@ class Flows(NamedTuple):
     out_of_stock: Array  # (B, R, P) intents of the first pass that met an empty shelf
     lost: Array | None  # (B, R, P) intents that became no sale; None where unmet demand is owed
     room: Array | None  # (B, N) units that could still have been picked; None: no limit
-    min_offered_tier: int  # as in `Exogenous`: which ranks `served` refers to
+    promise: Promise  # as in `Exogenous`: which ranks `served` refers to
     arrived: Array | None  # (B, N, P) units that reached a node at the end of the period
     received: Array | None  # (B, N, P) units put on the shelf at the end of the period
     # (B, P) units that came from suppliers, where transfers reach one of their nodes too; else None

@@ -12,22 +12,31 @@ from typing import Any
 
 import numpy as np
 
-from stockyard.envs.network.arrays import UNLIMITED, Array
-from stockyard.envs.network.forecast import Forecaster
+from stockyard.envs.network.arrays import Array, namespace
+from stockyard.envs.network.capacities import REVEALED, WEEKS_AHEAD, Capacities
+from stockyard.envs.network.economics import Economics
+from stockyard.envs.network.forecast import HORIZONS_DAYS, Expected, Forecaster
 from stockyard.envs.network.params import Params, array_maker
 from stockyard.envs.network.processes import (
     Arrivals,
-    Capacities,
     DemandPath,
     DemandProcess,
     TwoPartArrivals,
+    start_day,
 )
+from stockyard.envs.network.recorded import OrderRecorder
 from stockyard.envs.network.state import Exogenous, Revealed, Shipments
 from stockyard.envs.network.streams import Streams
-from stockyard.envs.network.topology import Network
+from stockyard.envs.network.topology import Network, Promise
 
-LIMITS = Revealed._fields[2:]
+LIMITS = tuple(REVEALED.values())
 """The fields of `Revealed` that are limits."""
+
+OUTLOOK_DAYS = tuple(sorted({*HORIZONS_DAYS, round(Economics().value_cover_days)}))
+"""Days over which forecasts are made: those shown, and the cover over which stock is valued."""
+
+NO_EVENT_DAYS = 365.0
+"""What stands for the days to a planned event where none is planned within a year."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,15 +44,26 @@ class Tape:
     """A batch of tapes. A limit with a first axis of length 1 holds for all periods."""
 
     demand: Array  # (T, B, R, P) units
-    signals: dict[str, Array]  # name -> (T, B, P); row t is known at the start of period t
-    forecast_daily: Array | None  # (T, B, R, P) units per day over the coming week
+    # (K, B or 1, H, P) units expected over each of `outlook_days` from period k * outlook_periods
+    # on; K = 1: always the same. None: no forecast
+    outlook: Array | None
+    outlook_extra: Array | None  # (K, B, H, P) log variance of them on top of the usual; None: none
+    outlook_days: tuple[int, ...]
+    outlook_periods: int
+    forecast_daily: Array | None  # (T or 1, B, R, P) units per day over the coming week
     quoted: Array | None  # (epochs, B, E_in, P) periods
     lead: Array | None  # (epochs, B, M, E_in, P) periods
     fraction: Array | None  # (epochs, B, M, E_in, P)
-    limits: dict[str, Array]  # field of Revealed -> (1 or T, 1, entities)
+    recorded: Array | None  # (epochs, B, P) units that the rule `recorded` orders; None: no such
+    limits: dict[str, Array]  # field of Revealed -> (1 or T, 1 or B, entities)
+    # field of Revealed -> (WEEKS_AHEAD, T, 1 or B, entities): [k, t] what is known at the start of
+    # t of the limit k weeks later; only of fields that differ between tapes
+    announced: dict[str, Array]
+    promises: tuple[Promise, ...]  # one for each period, or one for all; announced ahead of time
+    event_days: Array  # (T or 1, B, 2) days to the next two planned events; 365: none
     epoch_periods: int  # periods between review epochs
-    # (B,) day of the year of period 0: 0 where demand has a calendar, else drawn, so that no date
-    # tells the time left
+    # (B,) day of the year of period 0: 0 where demand has a calendar of its own, else drawn, so
+    # that no date tells the time left
     start_day: Array
 
     @property
@@ -55,26 +75,63 @@ class Tape:
         """What is known at the start of a period."""
         limits = self._constant
         if limits is None:
-            limits = [self.limit(field, period) for field in LIMITS]
+            limits = {field: self.limit(field, period) for field in LIMITS}
+        epoch = period // self.epoch_periods
         return Revealed(
-            None if self.forecast_daily is None else self.forecast_daily[period],
-            None if self.quoted is None else self.quoted[period // self.epoch_periods],
-            *limits,
+            forecast_daily=None
+            if self.forecast_daily is None
+            else _row(self.forecast_daily, period),
+            quoted_lead=None if self.quoted is None else self.quoted[epoch],
+            recorded_orders=None if self.recorded is None else self.recorded[epoch],
+            **limits,
         )
 
     def limit(self, field: str, period: int) -> Array | None:
-        """A limit of `Revealed` in a period, (1, entities); limits are announced ahead of time."""
+        """The limit of `Revealed` that holds in a period, (1 or B, entities)."""
         values = self.limits.get(field)
-        if values is None:
-            return None
-        return values[0] if values.shape[0] == 1 else values[period]
+        return None if values is None else _row(values, period)
+
+    def announced_limit(self, field: str, period: int, weeks_ahead: int, week: int) -> Array | None:
+        """What is known at the start of a period of a limit some weeks later.
+
+        Args:
+            field: of `Revealed`.
+            period: now.
+            weeks_ahead: 0 to WEEKS_AHEAD - 1.
+            week: periods of a week.
+
+        Returns:
+            (1 or B, entities); None: unlimited.
+        """
+        if field in self.announced:
+            return self.announced[field][weeks_ahead, period]
+        return self.limit(field, min(period + weeks_ahead * week, self.num_periods - 1))
+
+    def promise(self, period: int) -> Promise:
+        """What customers are promised in a period; the last one stands for all beyond."""
+        return self.promises[min(period, len(self.promises) - 1)]
+
+    def outlook_at(self, period: int) -> tuple[Array, Array | None]:
+        """Units expected from a period on over each of `outlook_days`, and their extra variance.
+
+        Raises:
+            ValueError: if no forecast is made in that period.
+        """
+        assert self.outlook is not None
+        row, rest = divmod(period, self.outlook_periods)
+        if rest:
+            raise ValueError(
+                f"period: forecasts are made every {self.outlook_periods}, not {period}"
+            )
+        extra = None if self.outlook_extra is None else _row(self.outlook_extra, row)
+        return _row(self.outlook, row), extra
 
     @functools.cached_property
-    def _constant(self) -> list[Array | None] | None:
+    def _constant(self) -> dict[str, Array | None] | None:
         """All limits, if none changes over time."""
         if any(values.shape[0] > 1 for values in self.limits.values()):
             return None
-        return [self.limit(field, 0) for field in LIMITS]
+        return {field: self.limit(field, 0) for field in LIMITS}
 
     def at(self, period: int) -> Exogenous:
         """All of one period."""
@@ -82,19 +139,19 @@ class Tape:
         if self.lead is not None and self.fraction is not None:
             epoch = period // self.epoch_periods
             shipments = Shipments(self.lead[epoch], self.fraction[epoch])
-        return Exogenous(self.known(period), self.demand[period], shipments, None, None, 0)
-
-    def signals_at(self, period: int) -> dict[str, Array]:
-        """What the forecaster knows at the start of a period: name -> (B, P)."""
-        return {name: values[period] for name, values in self.signals.items()}
+        return Exogenous(
+            self.known(period), self.demand[period], shipments, None, None, self.promise(period)
+        )
 
     def digests(self) -> Array:
-        """(B,) CRC-32 of demand and of the arrivals' leads and fractions, all periods, bit by bit.
+        """(B,) CRC-32 of demand, arrivals' leads and fractions, and limits, bit by bit.
 
-        Quotes and forecasts, which come of the same draws, limits and the start day are left out.
-        Equal tapes have equal digests; others differ but for a chance of 2**-32.
+        Quotes, forecasts and announcements, which come of the same draws, and the start day are
+        left out, and so are limits that are the same in all tapes. Equal tapes have equal digests;
+        others differ but for a chance of 2**-32.
         """
         parts = [np.asarray(a) for a in (self.demand, self.lead, self.fraction) if a is not None]
+        parts += [np.asarray(self.limits[field]) for field in sorted(self.announced)]
         return np.array(
             [
                 zlib.crc32(b"".join(np.ascontiguousarray(part[:, b]).tobytes() for part in parts))
@@ -102,6 +159,10 @@ class Tape:
             ],
             dtype=np.int64,
         )
+
+
+def _row(values: Array, index: int) -> Array:
+    return values[0] if values.shape[0] == 1 else values[index]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,8 +174,11 @@ class TapeSource:
     arrivals: TwoPartArrivals | None = None
     capacities: Capacities = dataclasses.field(default_factory=Capacities)
     forecaster: Forecaster | None = None
-    regional_shares: Any = None  # (R, P) share of each region in the forecast; None: no forecast
     epoch_periods: int = 1
+    promises: tuple[Promise, ...] = ()  # by period, the last for all beyond; (): the network's own
+    recorder: OrderRecorder | None = None
+    outlook_days: tuple[int, ...] = OUTLOOK_DAYS  # ascending
+    outlook_periods: int = 1  # periods between forecasts over these days
 
     def draw(self, params: Params, replicas: Sequence[Streams], periods: int) -> Tape:
         """Draws one tape per entry of `replicas`; a replica's tape depends on its streams alone.
@@ -128,21 +192,24 @@ class TapeSource:
             The batch of tapes.
         """
         make = array_maker(params.backend, params.dtype, params.device)
+        h = self.network.periods_per_day
         epochs = -(-periods // self.epoch_periods)
-        days = self.epoch_periods / self.network.periods_per_day
+        days = self.epoch_periods / h
         paths: list[DemandPath] = []
         arrivals: list[Arrivals] = []
         starts: list[int] = []
         weeks: list[Any] = []
+        outlooks: list[Expected] = []
+        every = np.arange(0, periods, self.outlook_periods)
+        horizons = [day * h for day in self.outlook_days]
         for streams in replicas:
             path = self.demand.draw(streams, self.network, periods)
             if self.forecaster is not None:
-                week = 7 * self.network.periods_per_day
-                sums = self.forecaster.rolling_mean(path.signals, periods, week)
-                weeks.append(sums[:, None, :] * (self.regional_shares / 7.0))
+                outlooks.append(self.forecaster.expected(path, every, horizons))
+                weeks.append(self.forecaster.next_week(path, np.arange(periods)))
             paths.append(path)
             knows_date = getattr(self.demand, "has_calendar", False)
-            starts.append(0 if knows_date else 7 * int(streams.generator("calendar").integers(52)))
+            starts.append(0 if knows_date else start_day(streams))
             if self.arrivals is not None:
                 arrivals.append(self.arrivals.draw(streams, self.network, epochs, days))
 
@@ -150,33 +217,58 @@ class TapeSource:
             """Joins replicas (T, ...) into (T, B, ...), the batch fastest in memory."""
             return make(np.moveaxis(np.stack(parts, axis=-1), -1, 1))
 
-        return Tape(
+        limits, announced = self._limits(make, stack, replicas, starts, periods)
+        tape = Tape(
             demand=stack([path.demand for path in paths]),
-            signals={
-                name: stack([path.signals[name] for path in paths]) for name in paths[0].signals
-            },
+            outlook=stack([e.units for e in outlooks]) if outlooks else None,
+            outlook_extra=stack([e.extra for e in outlooks])
+            if outlooks and outlooks[0].extra is not None
+            else None,
+            outlook_days=self.outlook_days,
+            outlook_periods=self.outlook_periods,
             forecast_daily=stack(weeks) if weeks else None,
             quoted=stack([a.quoted for a in arrivals]) if arrivals else None,
             lead=stack([a.lead for a in arrivals]) if arrivals else None,
             fraction=stack([a.fraction for a in arrivals]) if arrivals else None,
-            limits=self._limits(make),
+            recorded=None,
+            limits=limits,
+            announced=announced,
+            promises=self.promises or (self.network.promise,),
+            event_days=stack([_days_to_events(path, periods, h) for path in paths]),
             epoch_periods=self.epoch_periods,
             start_day=make(starts),
         )
+        if self.recorder is None:
+            return tape
+        return dataclasses.replace(tape, recorded=self.recorder.record(params, tape))
 
-    def _limits(self, make: Any) -> dict[str, Array]:
-        fields = {
-            "storage_capacity": self.capacities.storage,
-            "receiving_capacity": self.capacities.receiving,
-            "outbound_capacity": self.capacities.outbound,
-            "supplier_capacity": self.capacities.supplier,
-            "yard_capacity": self.capacities.yard,
-            "truck_limit": self.capacities.trucks,
-            "storage_rent": self.capacities.storage_rent,
-        }
-        limits = {}
-        for field, value in fields.items():
-            if value is not None:
-                finite = np.minimum(np.asarray(value, dtype=np.float64), UNLIMITED)
-                limits[field] = make(finite[None, None] if finite.ndim == 1 else finite[:, None])
-        return limits
+    def _limits(
+        self, make: Any, stack: Any, replicas: Sequence[Streams], starts: list[int], periods: int
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Limits, and what is announced of those that differ between tapes."""
+        capacities, h = self.capacities, self.network.periods_per_day
+        limits, announced = {}, {}
+        for field in capacities.fields:
+            name = REVEALED[field]
+            if field not in capacities.varying:
+                limits[name] = make(capacities.base(field, periods)[:, None])
+                continue
+            drawn = [
+                capacities.draw(streams, field, periods, h, start)
+                for streams, start in zip(replicas, starts, strict=True)
+            ]
+            limits[name] = stack([one.true for one in drawn])
+            ahead = [stack([one.announced[k] for one in drawn]) for k in range(WEEKS_AHEAD)]
+            announced[name] = namespace(ahead[0]).stack(ahead)
+        return limits, announced
+
+
+def _days_to_events(path: DemandPath, periods: int, h: int) -> Any:
+    """Days from the start of each period to the next two planned events, (T or 1, 2)."""
+    if not len(path.event_days):
+        return np.full((1, 2), NO_EVENT_DAYS)
+    day = np.arange(periods)[:, None] // h
+    gap = np.asarray(path.event_days)[None] - day
+    gap = np.sort(np.where(gap >= 0, gap, NO_EVENT_DAYS), axis=1)
+    gap = np.concatenate((gap, np.full((periods, 2), NO_EVENT_DAYS)), axis=1)[:, :2]
+    return np.minimum(gap, NO_EVENT_DAYS).astype(np.float64)

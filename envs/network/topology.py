@@ -65,6 +65,7 @@ class Products:
     unit_cost: Values = 0.0  # (P,) USD, the book value of a unit
     owner: Values = 0  # (P,) 0 the retailer, s the seller s
     group: Sequence[str] = ()  # P subcategories; empty: each product stands alone
+    tariff_weight: Values = 1.0  # (P,) multiple of the outbound tariff: dimensional weight
 
     def __post_init__(self) -> None:
         """Checks and broadcasts the fields."""
@@ -72,7 +73,7 @@ class Products:
         _check(len(self.names) > 0, "products.names", "must not be empty")
         _check(len(set(self.names)) == len(self.names), "products.names", "must be unique")
         _check(len(self.group) in (0, size[0]), "products.group", f"must have {size[0]} entries")
-        for field in ("volume", "price", "unit_cost"):
+        for field in ("volume", "price", "unit_cost", "tariff_weight"):
             checked = _floats(getattr(self, field), size, f"products.{field}")
             object.__setattr__(self, field, checked)
         object.__setattr__(self, "owner", _ints(self.owner, size, "products.owner", 0, 10**6))
@@ -96,6 +97,8 @@ class InboundLanes:
     lead_time: Values = 1  # (E_in, P) periods, quoted by default
     unit_cost: Values = 0.0  # (E_in, P) USD paid per unit shipped
     supplier: Values = 0  # (E_in, P) supplier; -1: does not carry it
+    minimum_order: Values = 0.0  # (E_in, P) units; below half of it nothing is ordered
+    case_pack: Values = 0.0  # (E_in, P) units of a case, ordered whole; 0: single units
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,6 +122,13 @@ class OutboundLanes:
     tariff: Values = 0.0  # (E_out,) USD per unit, by distance
     truck_volume: Values = np.inf  # (E_out,) ft3; inf: no trucks
     distance: Values = 0.0  # (E_out,) miles
+
+
+class Promise(NamedTuple):
+    """What customers are promised in a period."""
+
+    min_offered_tier: int = 0  # the fastest tier on offer: 1 hides one-day delivery
+    acceptance_by_tier: tuple[float, ...] = (1.0,)  # share of customers content with each tier
 
 
 class Rank(NamedTuple):
@@ -216,6 +226,8 @@ class Network:
             lead_time=_ints(lanes.lead_time, shape, "inbound.lead_time", 0, 9999),
             unit_cost=_floats(lanes.unit_cost, shape, "inbound.unit_cost"),
             supplier=_ints(lanes.supplier, shape, "inbound.supplier", -1, v - 1),
+            minimum_order=_floats(lanes.minimum_order, shape, "inbound.minimum_order"),
+            case_pack=_floats(lanes.case_pack, shape, "inbound.case_pack"),
         )
 
     def _checked_transfers(self, n: int) -> TransferLanes:
@@ -316,13 +328,20 @@ class Network:
             neighbours.append(Substitution(source, receiver, weight))
         return tuple(neighbours)
 
-    def ranks(self, min_offered_tier: int = 0) -> tuple[Rank, ...]:
+    @property
+    def promise(self) -> Promise:
+        """What customers are promised unless a tape says otherwise."""
+        return Promise(0, tuple(self.acceptance_by_tier))
+
+    def ranks(self, promise: Promise | None = None) -> tuple[Rank, ...]:
         """The order in which regions ask nodes: by delivery tier, then tariff, then lane.
 
-        A lane faster than `min_offered_tier` delivers, and is accepted, at that tier.
+        A lane faster than the fastest tier on offer delivers, and is accepted, at that tier.
         """
+        promise = self.promise if promise is None else promise
+        min_offered_tier, acceptance = promise
         lanes, regions = self.outbound, range(self.num_regions)
-        slowest = len(self.acceptance_by_tier) - 1
+        slowest = len(acceptance) - 1
         tier = np.minimum(np.maximum(lanes.tier, min_offered_tier), slowest)
         lists = []
         for region in regions:
@@ -333,7 +352,7 @@ class Network:
         for k in range(max(len(own) for own in lists)):
             lane = np.array([own[k] if k < len(own) else -1 for own in lists])
             there = lane >= 0
-            accepted = np.asarray(self.acceptance_by_tier)[np.where(there, tier[lane], 0)]
+            accepted = np.asarray(acceptance)[np.where(there, tier[lane], 0)]
             accepted = np.where(there, np.minimum(willing, accepted), willing)
             node = np.where(there, lanes.node[lane], 0)
             ranks.append(Rank(lane, node, np.where(there, tier[lane], 0), accepted / willing))

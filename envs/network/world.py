@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.accounting import Ledger, cash_flows, stock_value
-from stockyard.envs.network.arrays import Array, as_like, batch_fastest
+from stockyard.envs.network.arrays import Array, batch_fastest
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import Economics
-from stockyard.envs.network.forecast import HORIZONS_DAYS, Forecaster
+from stockyard.envs.network.forecast import Forecaster
 from stockyard.envs.network.params import Backend, Params, array_maker
 from stockyard.envs.network.standing_rules import Rule
 from stockyard.envs.network.state import Decisions, Flows, State
@@ -44,7 +44,22 @@ class World:
     burn_in: int = 0  # periods simulated by the standing rules before the episode
     whole_units: bool = False
     shows_history: bool = True  # observations carry forecasts, history, calendar, capacities
+    forecast: Any = None  # what observations show instead of the tapes' own forecast; None: that
     reward_scale: float = 1.0  # USD; a fixed constant that training divides rewards by
+
+    def __post_init__(self) -> None:
+        """Checks that the cover over which stock is valued is forecast.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        days, source = round(self.economics.value_cover_days), self.source
+        if self.economics.valuation != "none" and source.forecaster is not None:
+            if days not in source.outlook_days:
+                raise ValueError(
+                    f"source.outlook_days: must hold economics.value_cover_days ({days}), "
+                    f"got {source.outlook_days}"
+                )
 
     def params(self, backend: Backend, dtype: str) -> Params:
         """The step's constants in one backend and precision."""
@@ -176,18 +191,12 @@ def as_booked(state: State, unreported: Array | None) -> State:
 def outlook_at(world: World, tape: Tape, period: int) -> dict[int, Array]:
     """What the forecast expects at the start of a period: days -> (B or 1, P) units over them.
 
-    Horizons are `forecast.HORIZONS_DAYS` and the cover over which stock is valued.
+    The days are `TapeSource.outlook_days`: those shown, and the cover over which stock is valued.
     """
     if world.forecaster is None:
         return {}
-    days = sorted({*HORIZONS_DAYS, round(world.economics.value_cover_days)})
-    horizons = tuple(d * world.network.periods_per_day for d in days)
-    means = world.forecaster.cumulative_mean(period, tape.signals_at(period), horizons)
-    like = tape.demand  # a fitted forecast is NumPy float64, whatever the tape is
-    return {
-        day: mean if type(mean) is type(like) and mean.dtype == like.dtype else as_like(mean, like)
-        for day, mean in zip(days, means, strict=True)
-    }
+    means, _ = tape.outlook_at(period)
+    return {days: means[:, k] for k, days in enumerate(tape.outlook_days)}
 
 
 def value_of(params: Params, state: State, outlook: Mapping[int, Array]) -> Array | None:

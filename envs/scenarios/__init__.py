@@ -1,79 +1,86 @@
 """Named worlds: a scenario and a size give a `World`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from stockyard.envs.network.forecast import MartingaleForecaster
-from stockyard.envs.network.processes import MartingaleDemand
+from stockyard.envs.network.martingale import MartingaleDemand
 from stockyard.envs.network.standing_rules import Rule, resolve_rule
 from stockyard.envs.network.world import Opening, World
 from stockyard.envs.scenarios.presets import SIZES
+from stockyard.envs.scenarios.scenario import LIBRARY, Scenario, names
+
+__all__ = ["BENCHMARK", "Scenario", "WorldBuilder", "build_world", "names"]
+
+BENCHMARK = (
+    "steady",
+    "seasonal",
+    "peak_event",
+    "capacity_shock",
+    "cold_start",
+    "supplier_disruption",
+    "port_delay",
+    "fc_outage",
+    "demand_drop",
+    "one_day_rollout",
+    "real",
+)
+"""The scenarios that policies are compared on."""
 
 
-class Scenario(Protocol):
-    """Anything that builds a world; textbook problems and users' own scenarios are such objects."""
+class WorldBuilder(Protocol):
+    """Anything that builds a world; textbook problems and users' own worlds are such objects."""
 
     def build(self, size: str, task: str) -> World:
         """Builds the world for a size and a task."""
 
 
-def _steady(size: str, task: str, demand: Any) -> World:
-    from stockyard.envs.scenarios.retail import build_retail
-
-    return build_retail(size, task, demand)
-
-
-def _real(size: str, task: str, demand: Any) -> World:
-    from stockyard.envs.scenarios.retail import build_real
-
-    return build_real(size, task, demand)
-
-
-SCENARIOS: dict[str, Callable[[str, str, Any], World]] = {"steady": _steady, "real": _real}
-"""Builders by name. `steady`: no season, drifting levels. `real`: the shipped demand panel."""
-
-
 def build_world(
-    scenario: str | Scenario,
+    scenario: str | Path | Mapping[str, Any] | Scenario | WorldBuilder,
     size: str = "small",
     task: str = "replenishment",
     *,
     demand: Any = None,
     rules: Mapping[str, str | Rule] | None = None,
     integer: bool | None = None,
+    forecast: Any = None,
 ) -> World:
-    """Builds a world by name, or from an object with a `build` method.
+    """Builds a world by name, from a scenario's data, or from an object with a `build` method.
 
     Args:
-        scenario: a name of `SCENARIOS`, or a `Scenario`.
+        scenario: a name of `names()`, the path of a scenario's YAML file, its data as a mapping, a
+            `Scenario`, or a `WorldBuilder`.
         size: a name of `presets.SIZES`; textbook problems have one size and ignore it.
         task: name of the task, which presets may depend on.
         demand: a `DemandPanel` to replay or a demand process, instead of the scenario's own.
         rules: slot -> standing rule, by name or callable.
         integer: whole units; None takes the scenario's choice.
+        forecast: what observations show instead of the tapes' own forecast; None: that.
 
     Raises:
         ValueError: for unknown names, where the known ones are listed, and for wrong values.
     """
     if size not in SIZES:
         raise ValueError(f"size: unknown {size!r}; known: {', '.join(SIZES)}")
-    if isinstance(scenario, str):
-        if scenario not in SCENARIOS:
-            known = ", ".join(SCENARIOS)
-            raise ValueError(f"scenario: unknown {scenario!r}; known: {known}")
-        world = SCENARIOS[scenario](size, task, demand)
-    elif not hasattr(scenario, "build"):
-        raise ValueError(f"scenario: must be a name or have a build method, got {scenario!r}")
+    given = _resolved(scenario)
+    if isinstance(given, Scenario):
+        from stockyard.envs.scenarios.retail import build_retail
+
+        world = build_retail(given, size, task, demand)
     elif demand is not None:
         raise ValueError("demand: cannot be given beside a scenario object, which has its own")
     else:
-        world = scenario.build(size, task)
+        world = given.build(size, task)
+    if forecast is not None:
+        world = dataclasses.replace(world, forecast=forecast)
     if task == "network" and world.periods_per_step > 1:  # placing and loading decide every period
         scale = world.reward_scale / world.periods_per_step
-        world = dataclasses.replace(world, periods_per_step=1, reward_scale=scale)
+        source = dataclasses.replace(world.source, outlook_periods=1)
+        world = dataclasses.replace(world, source=source, periods_per_step=1, reward_scale=scale)
     if rules is not None and not isinstance(rules, Mapping):
         raise ValueError(f"rules: must map slots to rules, got {rules!r}")
     if integer is not None and not isinstance(integer, bool):
@@ -86,6 +93,31 @@ def build_world(
     if integer is not None:
         world = dataclasses.replace(world, whole_units=False)
     return world
+
+
+def _resolved(scenario: Any) -> Scenario | WorldBuilder:
+    """The scenario of a name, a file or a mapping; objects as they are.
+
+    Raises:
+        ValueError: for an unknown name, where the known ones are listed, and for a wrong file.
+    """
+    if isinstance(scenario, Path) or (isinstance(scenario, str) and scenario.endswith(".yaml")):
+        if not Path(scenario).is_file():
+            raise ValueError(f"scenario: there is no file {str(scenario)!r}")
+        return Scenario.from_yaml(scenario)
+    if isinstance(scenario, str):
+        if scenario not in names():
+            known = ", ".join(names())
+            raise ValueError(f"scenario: unknown {scenario!r}; known: {known}; or a YAML file")
+        return Scenario.from_yaml(LIBRARY / f"{scenario}.yaml")
+    if isinstance(scenario, Mapping):
+        return Scenario.from_mapping(scenario)
+    if isinstance(scenario, Scenario) or hasattr(scenario, "build"):
+        found: Scenario | WorldBuilder = scenario
+        return found
+    raise ValueError(
+        f"scenario: must be a name, a YAML file, a mapping or have a build method, got {scenario!r}"
+    )
 
 
 def _in_whole_units(world: World) -> World:

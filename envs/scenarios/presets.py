@@ -6,6 +6,8 @@ marked [A] are assumptions of this project.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Retail:
     transfer_cost_per_unit: float = 0.25
     transfer_days_near: int = 1
     transfer_days_far: int = 2  # beyond 800 miles [A]
+    tariff_by_volume: bool = False  # times .5 + .5 volume / .25 ft3: dimensional weight
     substitution: float = 0.0  # the model's .35 comes with scenarios that are about it
     group_size: int = 3  # products of a subcategory [A]
     price_median: float = 30.0
@@ -62,8 +65,62 @@ class Retail:
     demand_mean: float = 20.0  # units per day and product, all regions
     demand_log_sd: float = 0.9
     day_of_week: float = 0.12  # amplitude
+    regional_sd: float = 0.0  # log deviation of a wave of each region and product
+    regional_half_life_days: float = 10.0
+    lead_days: float = 13.0  # mean, quoted at normal congestion
+    direct_extra_days: int = 2  # of orders sent straight to a centre
+    direct_surcharge: float = 0.03  # share of the unit cost for that [A]
+    has_direct_lanes: bool = False
+    minimum_order_days: float = 0.0  # of mean demand
+    case_pack: float = 0.0  # units; 0: single units
     safety_days: float = 7.0  # of the standing replenishment rule [A]
+    recorded_minimum_days: float = 18.0  # of mean demand: smallest order of the rule `recorded`
     max_order_days: float = 150.0  # bound of one order in days of mean demand [A]
 
 
-RETAIL = Retail()
+PLACEMENT: dict[str, Any] = {
+    "review_days": 7,
+    # a cross-dock that cannot store and inbound in lumps: together they make the task
+    "crossdock_space_days": 3.0,
+    "regional_space_days": 16.0,
+    "local_space_days": 5.0,
+    "crossdock_receiving": 1.5,  # lumps of 18 days must get in [A]
+    "tariff_by_tier": (0.40, 2.25, 4.25),
+    "tariff_by_volume": True,
+    "cost_ratio": (0.60, 0.72),
+    "regional_sd": 0.6,
+    "has_direct_lanes": True,
+}
+"""Placement: what it overrides of `Retail`."""
+
+OVERRIDES = {"placement": PLACEMENT}
+"""Task -> what it overrides of `Retail`; other tasks override nothing."""
+
+SIZE_OVERRIDES: dict[tuple[str, str], dict[str, int]] = {
+    ("placement", "small"): {"num_products": 24, "horizon_days": 84},
+    ("placement", "medium"): {"horizon_days": 84},
+    ("placement", "large"): {"horizon_days": 84},
+}
+"""(task, size) -> what is overridden of `Size`."""
+
+
+def size_of(size: str, task: str) -> Size:
+    """The size of a name under a task."""
+    return dataclasses.replace(SIZES[size], **SIZE_OVERRIDES.get((task, size), {}))
+
+
+def retail_of(task: str, overrides: Mapping[str, Any]) -> Retail:
+    """The parameters of a task, and then of a scenario.
+
+    Args:
+        task: name of the task.
+        overrides: field of `Retail` -> value.
+
+    Raises:
+        ValueError: for an unknown field; the known ones are listed.
+    """
+    known = [field.name for field in dataclasses.fields(Retail)]
+    for name in overrides:
+        if name not in known:
+            raise ValueError(f"retail: unknown field {name!r}; known: {', '.join(known)}")
+    return Retail(**{**OVERRIDES.get(task, {}), **overrides})

@@ -18,19 +18,18 @@ from stockyard.envs.network.arrays import (
     stack,
     sum_entries,
 )
+from stockyard.envs.network.capacities import WEEKS_AHEAD
 from stockyard.envs.network.forecast import HORIZONS_DAYS, QUANTILES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import inventory_position, on_first_lane
 from stockyard.envs.network.state import Decisions, State
+from stockyard.envs.network.tapes import NO_EVENT_DAYS
 from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.buyer_books import HISTORY, BuyerBooks, Memory
 from stockyard.envs.tasks.task import Decoded, View, share_where
 
 MAX_COVER_DAYS = 90.0
 """Order-up-to cover that the action +1 of mode `cover` stands for."""
-
-NO_EVENT_DAYS = 365.0
-"""What `days_to_event` shows when no event is planned within a year."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +94,8 @@ class Replenishment:
     | `volume` * | (P,) | ft3 | 0 | 1e6 |
     | `storage_capacity` * | (N, 5) | ft3 now and announced 1 to 4 weeks ahead | 0 | 1e15 |
     | `receiving_capacity` * | (N, 5) | ft3 per period, likewise | 0 | 1e15 |
+    | `supplier_capacity` * | (P, 5) | units per day of its supplier, likewise | 0 | 1e15 |
+    | `offered_tier` * | (5,) | fastest delivery tier on offer, likewise; 0: one day | 0 | 9 |
     | `season` * | (2,) | sine and cosine of the day of the year | -1 | 1 |
     | `days_to_event` * | (2,) | days to the next two planned events; 365: none | 0 | 365 |
 
@@ -215,6 +216,8 @@ class Replenishment:
             "volume": ((p,), 0.0, 1e6),
             "storage_capacity": ((n, 5), 0.0, 1e15),
             "receiving_capacity": ((n, 5), 0.0, 1e15),
+            "supplier_capacity": ((p, 5), 0.0, 1e15),
+            "offered_tier": ((5,), 0.0, 9.0),
             "season": ((2,), -1.0, 1.0),
             "days_to_event": ((2,), 0.0, NO_EVENT_DAYS),
         }
@@ -257,6 +260,8 @@ class Replenishment:
             "volume": max(float(products.volume.mean()), 1e-3),
             "storage_capacity": capacity(limits.storage),
             "receiving_capacity": capacity(limits.receiving),
+            "supplier_capacity": self._typical_supply()[:, None],
+            "offered_tier": 1.0,
             "season": 1.0,
             "days_to_event": 28.0,
         }
@@ -300,10 +305,8 @@ class Replenishment:
         xp = namespace(like)
         memory, world = view.memory, self.world
         h = world.network.periods_per_day
-        batch = like.shape[0]
         means = stack([at_least(m, 0.0) + like * 0.0 for m in self._means(view)], axis=1)
-        factors = as_like(self._quantile_factors, like)
-        quantiles = means[:, :, None, :] * factors
+        quantiles = self._quantiles(view, means)
         known = view.tape.known(view.period)
         lead = known.quoted_lead
         if lead is None:
@@ -339,17 +342,22 @@ class Replenishment:
             "storage_capacity": self._announced(view, "storage_capacity", like),
             "receiving_capacity": self._announced(view, "receiving_capacity", like),
             "season": stack([xp.sin(angle), xp.cos(angle)], axis=1),
-            "days_to_event": as_like(np.full((batch, 2), NO_EVENT_DAYS), like),
+            "supplier_capacity": self._supplier_capacity(view, like),
+            "offered_tier": self._offered(view, like),
+            "days_to_event": self._events(view, like),
         }
 
-    @functools.cached_property
-    def _quantile_factors(self) -> Any:
-        """Quantile over mean, (H, Q, P)."""
+    def _quantiles(self, view: View, means: Array) -> Array:
+        """Quantiles of demand over each of HORIZONS_DAYS, (B, H, Q, P) units."""
         assert self.world.forecaster is not None
         h = self.world.network.periods_per_day
-        return self.world.forecaster.quantile_factors(
-            tuple(days * h for days in HORIZONS_DAYS), QUANTILES
-        )
+        _, extra = view.tape.outlook_at(view.period)
+        if extra is not None:
+            extra = stack(
+                [extra[:, view.tape.outlook_days.index(days)] for days in HORIZONS_DAYS], axis=1
+            )
+        horizons = tuple(days * h for days in HORIZONS_DAYS)
+        return self.world.forecaster.quantiles(means, horizons, extra)
 
     def _means(self, view: View) -> list[Array]:
         """Expected demand over each of HORIZONS_DAYS, (B or 1, P) units."""
@@ -357,13 +365,53 @@ class Replenishment:
 
     def _announced(self, view: View, field: str, like: Array) -> Array:
         """A capacity now and one to four weeks ahead, (B, N, 5); capacities are announced."""
-        week = 7 * self.world.network.periods_per_day
-        last = view.tape.num_periods - 1
-        values = [view.tape.limit(field, min(view.period + k * week, last)) for k in range(5)]
+        values = self._ahead(view, field)
         if values[0] is None:
             values = [as_like(np.full((1, self.world.network.num_nodes), 1e15), like)] * 5
         zero = like[:, :1, None] * 0.0
         return stack(values, axis=2) + zero
+
+    def _ahead(self, view: View, field: str) -> list[Array | None]:
+        """A limit as it is known now, for this week and the next four."""
+        week = 7 * self.world.network.periods_per_day
+        return [view.tape.announced_limit(field, view.period, k, week) for k in range(WEEKS_AHEAD)]
+
+    @functools.cached_property
+    def _supplier_of(self) -> npt.NDArray[np.int64]:
+        """(P,) who makes a product, by the first lane that carries it."""
+        network = self.world.network
+        lane = network.carries.argmax(axis=0)
+        return np.asarray(network.inbound.supplier[lane, np.arange(network.num_products)])
+
+    def _typical_supply(self) -> npt.NDArray[np.float64]:
+        """(P,) units per day that a product's supplier ships at most, mean over time."""
+        supply = self.world.source.capacities.supplier
+        if supply is None:
+            return np.full(self.world.network.num_products, 1e15)
+        mean = np.atleast_2d(np.asarray(supply, dtype=np.float64)).mean(axis=0)
+        return np.asarray(np.maximum(mean[self._supplier_of], 1e-3))
+
+    def _supplier_capacity(self, view: View, like: Array) -> Array:
+        """What the product's supplier ships at most, (B, P, 5) units per day."""
+        none = like * 0.0
+        ahead = [
+            none + 1e15 if value is None else value[:, self._supplier_of] + none
+            for value in self._ahead(view, "supplier_capacity")
+        ]
+        return stack(ahead, axis=2)
+
+    def _offered(self, view: View, like: Array) -> Array:
+        """The fastest tier on offer now and in the next four weeks, (B, 5)."""
+        week = 7 * self.world.network.periods_per_day
+        tiers = [
+            view.tape.promise(view.period + k * week).min_offered_tier for k in range(WEEKS_AHEAD)
+        ]
+        return as_like(np.array([tiers], dtype=np.float64), like) + like[:, :1] * 0.0
+
+    def _events(self, view: View, like: Array) -> Array:
+        """Days to the next two planned events, (B, 2)."""
+        days = view.tape.event_days
+        return days[0 if len(days) == 1 else view.period] + like[:, :1] * 0.0
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns an action (B, P) or (B, P, E_in) into orders (B, E_in, P)."""

@@ -17,7 +17,7 @@ class View(NamedTuple):
     """What the decision maker has at a decision epoch."""
 
     state: State
-    tape: Tape  # only its revealed part may be read: `known`, `signals_at`, announced limits
+    tape: Tape  # only its revealed part may be read: known, outlook_at, announced_limit
     period: int
     memory: Any  # what the task chose to remember of the past
     outlook: Mapping[int, Array]  # days -> (B or 1, P) units that the forecast expects over them

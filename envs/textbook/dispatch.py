@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from stockyard.envs.network.capacities import Capacities
 from stockyard.envs.network.distributions import Distribution
 from stockyard.envs.network.economics import Economics
-from stockyard.envs.network.processes import Capacities, IidDemand
+from stockyard.envs.network.processes import IidDemand
 from stockyard.envs.network.standing_rules import BaseStock
 from stockyard.envs.network.topology import InboundLanes, Network, OutboundLanes, Products
 from stockyard.envs.network.world import World

@@ -15,15 +15,16 @@ import stockyard.envs  # noqa: F401
 from stockyard.envs.network.arrays import Array
 from stockyard.envs.network.economics import party_balances
 from stockyard.envs.network.forecast import MartingaleForecaster
+from stockyard.envs.network.martingale import MartingaleDemand
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.processes import DemandPath, MartingaleDemand, TwoPartArrivals
+from stockyard.envs.network.processes import DemandPath, TwoPartArrivals
 from stockyard.envs.network.standing_rules import CoverOrder, ForecastSharePush
 from stockyard.envs.network.state import Decisions, Revealed, State
 from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.tapes import TapeSource
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import Opening, World, outlook_at, simulate, value_of
-from stockyard.envs.scenarios.retail import build_retail
+from stockyard.envs.scenarios import build_world
 
 ID = "stockyard/Replenishment-v0"
 
@@ -69,8 +70,9 @@ def altered(env: Any, now: int, rng: Any) -> None:
 
     changes: dict[str, Any] = {
         "demand": after(tape.demand, now),
-        "signals": {k: after(v, now + 1) for k, v in tape.signals.items()},
     }
+    if tape.outlook is not None:
+        changes["outlook"] = after(tape.outlook, now // tape.outlook_periods + 1)
     if tape.forecast_daily is not None:
         changes["forecast_daily"] = after(tape.forecast_daily, now + 1)
     if tape.lead is not None:
@@ -181,7 +183,6 @@ class RandomWorld:
             demand=process,
             arrivals=TwoPartArrivals(fixed_days=2.0, variable_days=2.0),
             forecaster=MartingaleForecaster(process, h),
-            regional_shares=np.repeat(shares[:, None], network.num_products, axis=1),
             epoch_periods=4,
         )
         stock = rng.uniform(0.0, 10.0, (network.num_nodes, network.num_products))
@@ -327,7 +328,7 @@ class Owed:
 
     def build(self, size: str, task: str) -> World:
         """Builds it."""
-        world = build_retail(size, task)
+        world = build_world("steady", size, task)
         economics = dataclasses.replace(world.economics, unmet="backorder")
         network = dataclasses.replace(world.network, acceptance_by_tier=(1.0, 1.0, 1.0))
         source = dataclasses.replace(world.source, network=network)
@@ -366,7 +367,7 @@ class Changed:
 
     def build(self, size: str, task: str) -> World:
         """Builds it."""
-        world = build_retail(size, task, self.changes.get("demand"))
+        world = build_world("steady", size, task, demand=self.changes.get("demand"))
         source = world.source
         if "capacities" in self.changes:
             limits = dataclasses.replace(source.capacities, **self.changes["capacities"](source))

@@ -18,6 +18,7 @@ from stockyard.envs.network.topology import (
     Network,
     OutboundLanes,
     Products,
+    Promise,
     TransferLanes,
 )
 
@@ -316,7 +317,7 @@ def draw_case(seed: int, **fixed: Any) -> Case:
                 shipments=shipments,
                 background_parcels=background,
                 background_volume=None if background is None else background * 0.8,
-                min_offered_tier=tier,
+                promise=Promise(tier, tuple(network.acceptance_by_tier)),
             )
         )
     return Case(seed, network, economics, flags, state, tuple(decisions), tuple(exogenous))

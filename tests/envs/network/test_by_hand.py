@@ -18,6 +18,7 @@ from stockyard.envs.network.topology import (
     Network,
     OutboundLanes,
     Products,
+    Promise,
     TransferLanes,
 )
 
@@ -29,9 +30,9 @@ def column(*values: float) -> Any:
     return np.array(values, dtype=float)[None, :, None]
 
 
-def happens(demand: Any, **known: Any) -> Exogenous:
+def happens(demand: Any, promise: Promise = Promise(), **known: Any) -> Exogenous:  # noqa: B008
     """A period in which only demand (and what is known) is given."""
-    return Exogenous(NOTHING_KNOWN._replace(**known), demand, None, None, None, 0)
+    return Exogenous(NOTHING_KNOWN._replace(**known), demand, None, None, None, promise)
 
 
 def cost_of(params: Params, flows: Any) -> float:
@@ -75,7 +76,9 @@ def test_a_network_of_three_nodes_moves_as_on_paper() -> None:
     # Period 0: ten units at the dock for twenty wanted; east's second choice loses half of those
     # whom A could not serve, for it is slow.
     decided = Decisions(orders=column(9), transfers=column(5, 15))
-    state, flows = step(params, state, decided, happens(column(6, 2), receiving_capacity=dock))
+    state, flows = step(
+        params, state, decided, happens(column(6, 2), network.promise, receiving_capacity=dock)
+    )
     np.testing.assert_array_equal(flows.transferred, column(2.5, 7.5))
     np.testing.assert_array_equal(flows.served[0], column(4, 2))
     np.testing.assert_array_equal(flows.served[1], column(1, 0))
@@ -91,7 +94,9 @@ def test_a_network_of_three_nodes_moves_as_on_paper() -> None:
     assert cost_of(params, flows) == 63 + 4 + 5 + 11 + 10
 
     # Period 1: nothing is decided; the dock receives six of the nine units.
-    state, flows = step(params, state, Decisions(), happens(column(4, 3), receiving_capacity=dock))
+    state, flows = step(
+        params, state, Decisions(), happens(column(4, 3), network.promise, receiving_capacity=dock)
+    )
     np.testing.assert_array_equal(flows.served[0], column(2.5, 0))
     np.testing.assert_array_equal(flows.served[1], column(0, 0))
     np.testing.assert_array_equal(flows.abandoned, column(0.75, 0))
@@ -106,7 +111,9 @@ def test_a_network_of_three_nodes_moves_as_on_paper() -> None:
 
     # Period 2: B runs out before east's slow customers reach it.
     decided = Decisions(orders=column(5), transfers=column(2, 2))
-    state, flows = step(params, state, decided, happens(column(1, 9), receiving_capacity=dock))
+    state, flows = step(
+        params, state, decided, happens(column(1, 9), network.promise, receiving_capacity=dock)
+    )
     np.testing.assert_array_equal(flows.served[0], column(0, 7.5))
     np.testing.assert_array_equal(flows.abandoned, column(0.5, 0))
     np.testing.assert_array_equal(flows.out_of_stock, column(0.5, 1.5))
@@ -248,7 +255,7 @@ def parcels_in(*bins: float) -> State:
 def arrivals(parcels: float) -> Exogenous:
     """Parcels that come in during the period."""
     come = np.array([[float(parcels)]])
-    return Exogenous(NOTHING_KNOWN, column(0), None, come, come, 0)
+    return Exogenous(NOTHING_KNOWN, column(0), None, come, come, Promise())
 
 
 def test_batch_dispatch_decides_after_arrivals() -> None:

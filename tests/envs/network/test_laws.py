@@ -16,6 +16,7 @@ from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import PARTIES, party_balances
 from stockyard.envs.network.fulfil import CAUSES, lost_by_cause
 from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.topology import Promise
 from stockyard.envs.network.world import Stretch
 from stockyard.envs.tasks.task import View
 
@@ -44,9 +45,9 @@ def served_first(period: Period) -> Any:
     return served if period.flows.substituted is None else served - period.flows.substituted
 
 
-def lane_plan(case: Case, tier: int) -> list[Any]:
+def lane_plan(case: Case, promise: Promise) -> list[Any]:
     """Ranks of the waterfall."""
-    return list(case.network.ranks(tier))
+    return list(case.network.ranks(promise))
 
 
 @pytest.mark.wheel
@@ -119,10 +120,10 @@ def test_few_accept_a_slow_promise(backend: str, case: Case) -> None:
     for period in run(case, backend):
         if period.before.backlog is not None or case.network.substitution:
             continue
-        tier = period.exogenous.min_offered_tier
+        promise = period.exogenous.promise
         for k, share in enumerate(accepted):
             slower: Any = 0.0
-            plan = lane_plan(case, tier)
+            plan = lane_plan(case, promise)
             for rank, units in zip(plan, period.flows.served, strict=True):
                 slower = slower + units * ((rank.tier >= k) & (rank.lane >= 0))[:, None]
             at_most(slower, share * period.exogenous.demand, slack if k else 0.0)
@@ -161,7 +162,7 @@ def test_parcels_and_their_volume_are_conserved(backend: str, case: Case) -> Non
     for period in run(case, backend):
         flows = period.flows
         by_lane = np.zeros((*flows.joined.shape, network.num_products))
-        plan = lane_plan(case, period.exogenous.min_offered_tier)
+        plan = lane_plan(case, period.exogenous.promise)
         for rank, units in zip(plan, flows.served, strict=True):
             for region, lane in enumerate(rank.lane):
                 if lane >= 0:
@@ -233,7 +234,7 @@ def test_nothing_exceeds_its_capacity(backend: str, case: Case) -> None:
         if flags["outbound_is_limited"]:
             picked = np.zeros((len(flows.sold), network.num_nodes))
             for rank, units in zip(
-                lane_plan(case, period.exogenous.min_offered_tier), flows.served, strict=True
+                lane_plan(case, period.exogenous.promise), flows.served, strict=True
             ):
                 for region in np.flatnonzero(rank.lane >= 0):
                     picked[:, rank.node[region]] += units[:, region].sum(axis=-1)
@@ -325,11 +326,14 @@ def test_a_promise_that_changes_is_paid_for_as_it_was() -> None:
     tiers = set()
     for seed in range(40):
         case = draw_case(seed, tiers=True, textbook=False)
-        flipped = [x._replace(min_offered_tier=k % 2) for k, x in enumerate(case.exogenous)]
+        flipped = [
+            x._replace(promise=x.promise._replace(min_offered_tier=k % 2))
+            for k, x in enumerate(case.exogenous)
+        ]
         case = dataclasses.replace(case, exogenous=tuple(flipped))
         params = case.params()
         flows = [period.flows for period in run(case)]
-        tiers |= {flow.min_offered_tier for flow in flows}
+        tiers |= {flow.promise.min_offered_tier for flow in flows}
         together = cash_flows(params, flows)
         parts = [cash_flows(params, [flow]) for flow in flows]
         for account, amount in together.items():

@@ -11,8 +11,9 @@ from laws import law
 
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import QUANTILES, MartingaleForecaster
+from stockyard.envs.network.martingale import MartingaleDemand
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.processes import MartingaleDemand, TwoPartArrivals
+from stockyard.envs.network.processes import TwoPartArrivals
 from stockyard.envs.network.streams import SPLITS, Streams
 from stockyard.envs.network.tapes import Tape, TapeSource
 from stockyard.envs.network.topology import InboundLanes, Network, OutboundLanes, Products
@@ -51,7 +52,6 @@ def source(
         demand=demand,
         arrivals=TwoPartArrivals(),
         forecaster=MartingaleForecaster(demand, periods_per_day),
-        regional_shares=np.repeat(demand.shares[:, None], num_products, axis=1),
         epoch_periods=7 * periods_per_day,
     )
 
@@ -72,7 +72,7 @@ def draw(
 def arrays(tape: Tape) -> dict[str, Any]:
     """All that is random in a tape, by name; time first."""
     told = {name: getattr(tape, name) for name in ("demand", "forecast_daily", "quoted", "lead")}
-    return {**told, "fraction": tape.fraction, **tape.signals}
+    return {**told, "fraction": tape.fraction, "outlook": tape.outlook}
 
 
 def same_tape(left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -228,21 +228,29 @@ TARGET = (70, 77)  # days of the week that is forecast
 MADE_AT = (0, 14, 28, 35, 49, 63, 70)  # first and middle days of weeks
 
 
+def forecasts_at(
+    made: TapeSource, replicas: list[Streams], period: int, periods: int, horizons: list[int]
+) -> Any:
+    """What is expected over horizons at the start of a period, (B, H, P)."""
+    parts = []
+    for streams in replicas:
+        path = made.demand.draw(streams, made.network, periods)
+        parts.append(made.forecaster.expected(path, np.array([period]), horizons).units[0])
+    return np.stack(parts)
+
+
 def week_forecasts(periods_per_day: int, whole_units: bool) -> tuple[Any, Any]:
     """Forecasts of one week made at several dates, and what came: (dates, paths), (paths,)."""
     made = source(150, 2, whole_units=whole_units, periods_per_day=periods_per_day)
     params = Params(made.network, Economics())
     h = periods_per_day
-    tape = made.draw(params, [Streams("train", seed) for seed in range(30)], TARGET[1] * h + 1)
+    replicas = [Streams("train", seed) for seed in range(30)]
+    tape = made.draw(params, replicas, TARGET[1] * h + 1)
     rows = []
     for day in MADE_AT:
-        ends = tuple((end - day) * h for end in TARGET)
-        before = 0.0
-        if ends[0] > 0:
-            before, until = made.forecaster.cumulative_mean(day * h, tape.signals_at(day * h), ends)
-        else:
-            (until,) = made.forecaster.cumulative_mean(day * h, tape.signals_at(day * h), ends[1:])
-        rows.append((until - before).ravel())
+        ends = [(end - day) * h for end in TARGET if end > day]
+        sums = forecasts_at(made, replicas, day * h, TARGET[1] * h + 1, ends)
+        rows.append((sums[:, -1] - (sums[:, 0] if len(ends) > 1 else 0.0)).ravel())
     came = tape.demand[TARGET[0] * h : TARGET[1] * h].sum(axis=(0, 2)).ravel() / 0.8
     scale = 1.0 / np.tile(made.demand.baseline[TARGET[0] * h : TARGET[1] * h].sum(axis=0), 30)
     return np.array(rows) * scale, came * scale
@@ -275,13 +283,13 @@ def test_rolling_and_cumulative_forecasts_agree() -> None:
     made = source(periods_per_day=2)
     params = Params(made.network, Economics())
     tape = made.draw(params, [Streams("train", 3)], 120)
-    signals = {name: values[:, 0] for name, values in tape.signals.items()}
-    rolling = made.forecaster.rolling_mean(signals, 120, 14)
     for period in (0, 1, 13, 14, 55, 101):
-        (mean,) = made.forecaster.cumulative_mean(period, tape.signals_at(period), (14,))
-        np.testing.assert_allclose(rolling[period], mean[0], rtol=1e-12)
+        mean = forecasts_at(made, [Streams("train", 3)], period, 120, [14])[0, 0]
+        outlook, extra = tape.outlook_at(period)
+        assert extra is None
+        np.testing.assert_allclose(outlook[0, 0], mean, rtol=1e-12)
         np.testing.assert_allclose(
-            tape.forecast_daily[period, 0].sum(axis=0), mean[0] * 0.8 / 7.0, rtol=1e-12
+            tape.forecast_daily[period, 0].sum(axis=0), mean * 0.8 / 7.0, rtol=1e-12
         )
 
 
@@ -290,10 +298,11 @@ def test_quantiles_cover_what_comes(days: int) -> None:
     """2.3: P10, P50 and P90 hold in about that share of cases; the lognormal is a fit."""
     made = source(150, 2)
     params = Params(made.network, Economics())
-    tape = made.draw(params, [Streams("train", seed) for seed in range(30)], 42 + days + 1)
-    (mean,) = made.forecaster.cumulative_mean(42, tape.signals_at(42), (days,))
-    factors = made.forecaster.quantile_factors((days,), QUANTILES)[0]
+    replicas = [Streams("train", seed) for seed in range(30)]
+    tape = made.draw(params, replicas, 42 + days + 1)
+    mean = forecasts_at(made, replicas, 42, 42 + days + 1, [days])
+    quantiles = made.forecaster.quantiles(mean, (days,), None)[:, 0]
     came = tape.demand[42 : 42 + days].sum(axis=(0, 2))
-    for level, factor in zip(QUANTILES, factors, strict=True):
-        covered = float((came <= mean * factor * 0.8).mean())
+    for k, level in enumerate(QUANTILES):
+        covered = float((came <= quantiles[:, k] * 0.8).mean())
         assert abs(covered - level) < 0.03, (days, level, covered)

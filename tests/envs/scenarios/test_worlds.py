@@ -5,9 +5,10 @@ import pytest
 
 from stockyard.envs.data import DemandPanel
 from stockyard.envs.scenarios import build_world
+from stockyard.envs.scenarios.catalogue import check_margins, draw_products
 from stockyard.envs.scenarios.layout import great_circle_miles, lay_out
-from stockyard.envs.scenarios.presets import RETAIL, SIZES
-from stockyard.envs.scenarios.retail import _draw_catalogue, _network, check_margins
+from stockyard.envs.scenarios.presets import SIZES, Retail
+from stockyard.envs.scenarios.retail import _network
 
 
 def test_distances_are_great_circles():
@@ -76,7 +77,7 @@ def test_a_catalogue_without_margin_is_refused():
     products = build_world("steady").network.products
     poor = dataclasses.replace(products, unit_cost=products.price)
     with pytest.raises(ValueError, match="contribution"):
-        check_margins(poor, Economics(), RETAIL)
+        check_margins(poor, Economics(), Retail())
 
 
 def test_yards_hold_days_of_mean_volume():
@@ -86,11 +87,11 @@ def test_yards_hold_days_of_mean_volume():
     dims = SIZES["small"]
     daily = world.source.demand.mean_rate(network).sum(axis=0) @ network.products.volume
     docks = slice(0, dims.num_crossdocks)
-    assert limits.yard[docks].sum() == pytest.approx(daily * RETAIL.yard_days)
-    assert limits.receiving[docks].sum() == pytest.approx(daily * RETAIL.crossdock_receiving)
+    assert limits.yard[docks].sum() == pytest.approx(daily * Retail().yard_days)
+    assert limits.receiving[docks].sum() == pytest.approx(daily * Retail().crossdock_receiving)
     centres = slice(dims.num_crossdocks, None)
     days = limits.yard[centres] / limits.receiving[centres]
-    np.testing.assert_allclose(days, RETAIL.yard_days / RETAIL.centre_receiving)
+    np.testing.assert_allclose(days, Retail().yard_days / Retail().centre_receiving)
 
 
 def test_who_supplies_a_product_is_its_own_affair():
@@ -98,8 +99,10 @@ def test_who_supplies_a_product_is_its_own_affair():
 
     def supplier_of(order):
         names = tuple(f"product-{k:04d}" for k in order)
-        products = _draw_catalogue(names, RETAIL)
-        supplier = _network(SIZES["small"], RETAIL, lay_out(SIZES["small"]), products)
+        products = draw_products(names, Retail())
+        supplier = _network(
+            SIZES["small"], Retail(), lay_out(SIZES["small"]), products, np.zeros(0)
+        )
         return dict(zip(names, supplier.inbound.supplier.max(axis=0).tolist(), strict=True))
 
     usual, other = supplier_of(range(12)), supplier_of([40, *reversed(range(11))])

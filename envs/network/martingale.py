@@ -1,0 +1,446 @@
+"""Demand whose forecasts are exact martingales: drift, waves, seasons, events, shocks, launches.
+
+Every random factor is independent of the others, and is revealed bit by bit at stated times, so
+that the conditional mean of demand at the start of a day is a product of known terms.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stockyard.envs.network.processes import DemandPath, start_day
+from stockyard.envs.network.streams import Streams
+from stockyard.envs.network.topology import Network
+from stockyard.envs.network.windows import Window
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+LAST_SHARE = 0.2
+"""Share of an event's uncertainty that only its first day reveals; the rest, the days before it."""
+
+CHUNK = 2_000_000
+"""Entries of the largest intermediate array of a forecast."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Season:
+    """The course of a year: a cosine that peaks on `peak_day`, and a last quarter with a lift."""
+
+    amplitude: float = 0.3
+    peak_day: int = 350  # of the year
+    last_quarter_lift: float = 1.8
+    ramp_days: int = 14  # over which the lift comes and goes
+
+    def factors(self) -> Floats:
+        """(365,) multiples of the mean demand by day of the year; their mean is 1."""
+        day = np.arange(365)
+        wave = 1.0 + self.amplitude * np.cos(2.0 * np.pi * (day - self.peak_day) / 365.0)
+        inside = np.minimum(day - 273, 364 - day) + 1.0
+        lift = 1.0 + (self.last_quarter_lift - 1.0) * np.clip(inside / self.ramp_days, 0.0, 1.0)
+        course = wave * lift
+        return np.asarray(course / course.mean())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DemandShock:
+    """Demand of some products is multiplied while a window holds, by a factor known only in part.
+
+    log factor = log lift + innovations - half their variance. Four fifths of the variance are
+    revealed evenly over the days before the beginning, the rest on the first day. Until the window
+    is known, forecasts hold its conditional mean.
+
+    Raises:
+        ValueError: naming the field that is out of range.
+    """
+
+    window: Window
+    lift: float  # mean factor
+    affected: Floats  # (P,) 1 where demand changes
+    common_sd: float = 0.0  # of the log factor, one draw for all products
+    product_sd: float = 0.0  # of the log factor, a draw for each product
+    reveal_days: int = 14
+    is_event: bool = False  # planned: the calendar shows its first day
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if not self.lift >= 0:
+            raise ValueError(f"lift: must be >= 0, got {self.lift}")
+        for field in ("common_sd", "product_sd"):
+            if not getattr(self, field) >= 0:
+                raise ValueError(f"{field}: must be >= 0, got {getattr(self, field)}")
+        if self.reveal_days < 1:
+            raise ValueError(f"reveal_days: must be >= 1, got {self.reveal_days}")
+        ahead = self.window.announced_days
+        if self.log_variance and ahead is not None:
+            if ahead + self.window.offset_days < self.reveal_days:
+                raise ValueError(
+                    "announced_days: an uncertain lift is revealed over the "
+                    f"{self.reveal_days} days before it, so the window must be known by then"
+                )
+
+    @property
+    def log_variance(self) -> float:
+        """Variance of the log factor."""
+        return self.common_sd**2 + self.product_sd**2
+
+    def draw(self, streams: Streams, days: int, names: Sequence[str]) -> "ShockPath":
+        """Draws the key day and what is known of the factor at the start of each day."""
+        key_day = self.window.key_day(streams)
+        begin = key_day + self.window.offset_days
+        if not self.log_variance:
+            known = np.full((days, len(names)), self.lift)
+            return ShockPath(key_day, known, known[-1], np.zeros(days))
+        parts = self.reveal_days + 1
+        shares = np.full(parts, (1.0 - LAST_SHARE) / self.reveal_days)
+        shares[-1] = LAST_SHARE
+        key = f"{self.window.key}{self.window.offset_days:+d}"
+        common = streams.generator("shock", key).standard_normal(parts)
+        steps = np.empty((parts, len(names)))
+        for p, name in enumerate(names):
+            own = streams.generator("shock", key, name).standard_normal(parts)
+            steps[:, p] = self.common_sd * common + self.product_sd * own
+        log = np.cumsum(steps * np.sqrt(shares)[:, None], axis=0)
+        done = np.concatenate(([0.0], np.cumsum(shares)))
+        log = np.concatenate((np.zeros((1, len(names))), log))
+        log = log - 0.5 * done[:, None] * self.log_variance
+        # the innovation of day d is known from the start of day d + 1
+        count = np.clip(np.arange(days) - (begin - self.reveal_days), 0, parts)
+        count = np.where(np.arange(days) <= begin, np.minimum(count, parts - 1), parts)
+        left = (1.0 - done[count]) * self.log_variance
+        return ShockPath(key_day, self.lift * np.exp(log[count]), self.lift * np.exp(log[-1]), left)
+
+
+class ShockPath(NamedTuple):
+    """A shock in one replica's tape."""
+
+    key_day: int
+    known: Floats  # (days, P) expected factor at the start of each day
+    factor: Floats  # (P,) the factor
+    left: Floats  # (days,) log variance of the factor that is not revealed yet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Launches:
+    """Some products are sold only from a planned day on, and nobody knows how well.
+
+    The factor on the base demand is lognormal with mean 1 times a hit, a flop or neither. The
+    lognormal is revealed evenly over the `learn_days` after the launch, hit or flop half-way.
+    """
+
+    affected: Floats  # (P,) 1 where the product is launched
+    first_day: int  # of the tape: launches are drawn evenly from first to last
+    last_day: int
+    log_sd: float = 0.9
+    hit_share: float = 0.1
+    hit_factor: float = 4.0
+    flop_share: float = 0.2
+    flop_factor: float = 0.2
+    learn_days: int = 14
+
+    def __post_init__(self) -> None:
+        """Checks the days and shares."""
+        if not 0 <= self.first_day <= self.last_day:
+            raise ValueError(
+                f"first_day: must lie in [0, last_day], got {self.first_day} and {self.last_day}"
+            )
+        if not 0.0 <= self.hit_share + self.flop_share <= 1.0:
+            raise ValueError("hit_share: must lie in [0, 1] with flop_share")
+
+    @property
+    def mean(self) -> float:
+        """Mean of hit, flop or neither."""
+        rest = 1.0 - self.hit_share - self.flop_share
+        return self.hit_share * self.hit_factor + self.flop_share * self.flop_factor + rest
+
+    def draw(self, streams: Streams, days: int, names: Sequence[str]) -> "LaunchPath":
+        """Draws launch days and factors."""
+        known = np.ones((days, len(names)))
+        factor = np.ones(len(names))
+        left = np.zeros((days, len(names)))
+        begin = np.full(len(names), -1, dtype=np.int64)
+        second = self.hit_share * self.hit_factor**2 + self.flop_share * self.flop_factor**2
+        second += 1.0 - self.hit_share - self.flop_share
+        spread = float(np.log(second / self.mean**2))  # log variance of a lognormal alike
+        for p in np.flatnonzero(self.affected).tolist():
+            generator = streams.generator("launch", names[p])
+            begin[p] = generator.integers(self.first_day, self.last_day + 1)
+            steps = generator.standard_normal(self.learn_days)
+            luck = generator.random()
+            kind = 1.0
+            if luck < self.hit_share:
+                kind = self.hit_factor
+            elif luck < self.hit_share + self.flop_share:
+                kind = self.flop_factor
+            log = np.concatenate(([0.0], np.cumsum(steps))) * self.log_sd / self.learn_days**0.5
+            done = np.arange(self.learn_days + 1) / self.learn_days
+            log -= 0.5 * done * self.log_sd**2
+            count = np.clip(np.arange(days) - begin[p], 0, self.learn_days)
+            seen = np.arange(days) >= begin[p] + (self.learn_days + 1) // 2
+            known[:, p] = np.exp(log[count]) * np.where(seen, kind, self.mean)
+            left[:, p] = (1.0 - done[count]) * self.log_sd**2 + np.where(seen, 0.0, spread)
+            factor[p] = np.exp(log[-1]) * kind
+        return LaunchPath(begin, known, factor, left)
+
+
+class LaunchPath(NamedTuple):
+    """Launches in one replica's tape."""
+
+    begin: Ints  # (P,) day of the tape; -1: sold all along
+    known: Floats  # (days, P) expected factor at the start of each day
+    factor: Floats  # (P,) the factor
+    left: Floats  # (days, P) log variance of the factor that is not revealed yet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MartingaleDemand:
+    """Demand whose forecasts are martingales (MMFE; Heath & Jackson 1994).
+
+    log mean demand = log baseline + drift + wave + regional wave - half their variance. The drift
+    is a random walk by day, the wave an AR(1) by week, the regional wave an AR(1) by day for each
+    product and region. Each innovation revises the forecast of every later date that it touches,
+    and is revealed at the end of its day or week. Season, launches and shocks multiply the mean.
+    Demand varies around its mean with Gamma (or, in whole units, negative binomial) noise.
+    """
+
+    baseline: Floats  # (T_max, P) known mean demand, units per period, all regions together
+    shares: Floats  # (R,) share of each region
+    drift_sd_per_year: float = 0.5
+    wave_sd: float = 0.5
+    wave_half_life_days: float = 21.0
+    regional_sd: float = 0.0
+    regional_half_life_days: float = 10.0
+    count_shape: float = 4.0  # Gamma shape of a region-day; its relative variance is 1 / shape
+    whole_units: bool = False
+    season: Season | None = None
+    shocks: Sequence[DemandShock] = ()
+    launches: Launches | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether all demand is whole."""
+        return self.whole_units
+
+    @property
+    def num_periods(self) -> int:
+        """Periods for which there is a baseline."""
+        return len(self.baseline)
+
+    @property
+    def drift_sd(self) -> float:
+        """Standard deviation of a day's drift innovation (log scale)."""
+        return float(self.drift_sd_per_year / np.sqrt(365.0))
+
+    @property
+    def wave_decay(self) -> float:
+        """What is left of a wave after a week."""
+        return float(0.5 ** (7.0 / self.wave_half_life_days))
+
+    @property
+    def regional_decay(self) -> float:
+        """What is left of a regional wave after a day."""
+        return float(0.5 ** (1.0 / self.regional_half_life_days))
+
+    def draw(self, streams: Streams, network: Network, periods: int) -> DemandPath:
+        """Draws one replica's demand.
+
+        Signals, of which row t is known at the start of day t: `drift` (days, P), the random walk
+        before day t; `wave` (days, P), that of the last complete week; `regional` (days, R, P), the
+        regional wave of the day before. They exclude the innovations of day t and of its week,
+        which day t's demand contains. `start_day` () is the day of the year of day 0; shocks and
+        launches add their own (`belief`).
+        """
+        h = network.periods_per_day
+        days = -(-periods // h)
+        weeks = -(-days // 7)
+        names = network.products.names
+        steps = np.empty((days, len(names)))
+        shocks = np.empty((weeks + 1, len(names)))
+        noise = np.empty((periods, network.num_regions, len(names)))
+        for p, product in enumerate(names):
+            steps[:, p] = streams.generator("drift", product).standard_normal(days)
+            shocks[:, p] = streams.generator("wave", product).standard_normal(weeks + 1)
+            for r, region in enumerate(network.regions):
+                generator = streams.generator("noise", product, region)
+                noise[:, r, p] = generator.standard_gamma(self.count_shape, periods)
+        drift = np.cumsum(steps * self.drift_sd, axis=0)
+        wave = _autoregressive(shocks, self.wave_decay) * self.wave_sd
+        day = np.arange(periods) // h
+        signals: dict[str, Any] = {
+            "drift": np.concatenate((np.zeros((1, len(names))), drift))[:days],
+            "wave": wave[np.arange(days) // 7],
+            "start_day": np.asarray(start_day(streams)),
+        }
+        variance = (day[:, None] + 1) * self.drift_sd**2 + self.wave_sd**2
+        mean = self._known_mean(day, np.arange(periods), signals)
+        mean = mean * np.exp(drift[day] + wave[day // 7 + 1] - variance / 2.0)
+        mean = mean * self._sudden(streams, days, day, names, signals)
+        by_region = mean[:, None, :] * self.shares[:, None]
+        if self.regional_sd:
+            local = np.empty((days + 1, network.num_regions, len(names)))
+            for p, product in enumerate(names):
+                for r, region in enumerate(network.regions):
+                    generator = streams.generator("regional", product, region)
+                    local[:, r, p] = generator.standard_normal(days + 1)
+            local = _autoregressive(local, self.regional_decay) * self.regional_sd
+            signals["regional"] = local[:-1]
+            by_region = by_region * np.exp(local[day + 1] - self.regional_sd**2 / 2.0)
+        demand = by_region * (noise / self.count_shape)
+        if self.whole_units:
+            for p, product in enumerate(names):
+                for r, region in enumerate(network.regions):
+                    generator = streams.generator("count", product, region)
+                    demand[:, r, p] = generator.poisson(demand[:, r, p])
+        events = [
+            signals[f"shock-{k}"].key_day + shock.window.offset_days
+            for k, shock in enumerate(self.shocks)
+            if shock.is_event
+        ]
+        return DemandPath(demand, signals, sorted(events))
+
+    def _sudden(
+        self, streams: Streams, days: int, day: Ints, names: Sequence[str], signals: dict[str, Any]
+    ) -> Floats:
+        """What launches and shocks multiply the mean of each period with; adds their signals."""
+        factor = np.ones((len(day), len(names)))
+        for k, shock in enumerate(self.shocks):
+            path = shock.draw(streams, days, names)
+            signals[f"shock-{k}"] = path
+            course = shock.window.profile(day - path.key_day)[:, None]
+            factor = factor + course * (path.factor - 1.0) * shock.affected
+        factor = np.maximum(factor, 0.0)
+        if self.launches is not None:
+            launch = signals["launch"] = self.launches.draw(streams, days, names)
+            factor = factor * launch.factor * (day[:, None] >= launch.begin)
+        return factor
+
+    def _known_mean(self, day: Ints, period: Ints, signals: dict[str, Any]) -> Floats:
+        """Baseline and season at periods of any shape (...), (..., P); the last stands beyond."""
+        mean = self.baseline[np.minimum(period, len(self.baseline) - 1)]
+        if self.season is not None:
+            of_year = (int(signals["start_day"]) + day) % 365
+            mean = mean * self.season.factors()[of_year][..., None]
+        return np.asarray(mean)
+
+    def expected(
+        self, signals: dict[str, Any], periods: Ints, horizons: Sequence[int], h: int
+    ) -> tuple[Floats, Floats | None]:
+        """What is expected from each of `periods` on, over each horizon.
+
+        Args:
+            signals: of `draw`.
+            periods: (K,) first periods.
+            horizons: lengths in periods, ascending.
+            h: periods per day.
+
+        Returns:
+            Units (K, H, P), and the log variance that shocks and launches add to their sum, of the
+            same shape; None where there are none.
+        """
+        size = max(1, CHUNK // (max(horizons) * self.baseline.shape[1]))
+        parts = [
+            self._chunk(signals, periods[k : k + size], horizons, h)
+            for k in range(0, len(periods), size)
+        ]
+        units = np.concatenate([part[0] for part in parts])
+        if parts[0][1] is None:
+            return units, None
+        return units, np.concatenate([part[1] for part in parts if part[1] is not None])
+
+    def _chunk(
+        self, signals: dict[str, Any], periods: Ints, horizons: Sequence[int], h: int
+    ) -> tuple[Floats, Floats | None]:
+        ends = np.asarray(horizons) - 1
+
+        def over(values: Floats) -> Floats:
+            return np.asarray(np.cumsum(values, axis=1)[:, ends])
+
+        mean, shocked = self.daily(signals, periods, max(horizons), h)
+        units = over(mean)
+        if not self.shocks and self.launches is None:
+            return units, None
+        day = periods // h
+        extra = np.zeros_like(units)
+        some = np.maximum(units, 1e-12)
+        for k, course in shocked.items():
+            left = signals[f"shock-{k}"].left[day]
+            if left.any():
+                weight = over(course) / some
+                extra += np.log1p(np.expm1(left)[:, None, None] * weight**2)
+        if self.launches is not None:
+            extra += signals["launch"].left[day][:, None, :]
+        return units, extra
+
+    def daily(
+        self, signals: dict[str, Any], periods: Ints, ahead: int, h: int, by_region: bool = False
+    ) -> tuple[Floats, dict[int, Floats]]:
+        """Expected demand of each of the next `ahead` periods.
+
+        With drift d, wave w and regional wave u known, a day i weeks and k days ahead has the mean
+        baseline * exp(d - days * drift_sd^2 / 2 + a w - (a wave_sd)^2 / 2 + ...), where a =
+        decay^(i + 1), and likewise for u with decay^(k + 1).
+
+        Args:
+            signals: of `draw`.
+            periods: (K,) first periods.
+            ahead: how many.
+            h: periods per day.
+            by_region: split the first result by region.
+
+        Returns:
+            Units (K, ahead, P), or (K, ahead, R, P); and of each uncertain shock the part of it
+            that its window contributes, (K, ahead, P), by index.
+        """
+        period = periods[:, None] + np.arange(ahead)
+        day, now = period // h, periods // h
+        level = np.exp(signals["drift"][now] - now[:, None] * self.drift_sd**2 / 2.0)
+        week = day // 7 - now[:, None] // 7
+        power = self.wave_decay ** (np.arange(int(week.max()) + 1) + 1.0)[:, None]
+        wave = signals["wave"][now][:, None]
+        by_week = np.exp(power * wave - (power * self.wave_sd) ** 2 / 2.0)  # (K, weeks, P)
+        mean = self._known_mean(day, period, signals)
+        mean = mean * level[:, None] * by_week[np.arange(len(periods))[:, None], week]
+        if self.launches is not None:
+            launch = signals["launch"]
+            mean = mean * launch.known[now][:, None] * (day[..., None] >= launch.begin)
+        factor, courses = None, {}
+        for k, shock in enumerate(self.shocks):
+            path = signals[f"shock-{k}"]
+            # days are counted whole: within a day all of its periods are expected alike
+            course = shock.window.expected(now, np.arange(ahead // h + 2), path.key_day)
+            course = np.take_along_axis(course, day - now[:, None], axis=1)[..., None]
+            known = path.known[now][:, None]
+            part = course * (known - 1.0) * shock.affected
+            factor = 1.0 + part if factor is None else factor + part
+            if shock.log_variance:
+                courses[k] = mean * course * known * shock.affected
+        if factor is not None:
+            mean = mean * np.maximum(factor, 0.0)
+        if not self.regional_sd:
+            if by_region:
+                mean = mean[:, :, None] * self.shares[:, None]
+            return mean, courses
+        gap = (day - now[:, None])[..., None, None].astype(np.float32)
+        decay = np.float32(self.regional_decay) ** (gap + np.float32(1.0))
+        local = signals["regional"][now][:, None].astype(np.float32)  # exp is the time of it all
+        spread = np.exp(decay * local - np.float32(self.regional_sd**2 / 2.0) * decay**2)
+        if by_region:
+            return mean[:, :, None] * (self.shares[:, None] * spread), courses
+        together = sum(share * spread[:, :, r] for r, share in enumerate(self.shares))
+        return mean * together, courses
+
+    def mean_rate(self, network: Network) -> Floats:
+        """Mean baseline demand, (R, P) units per period."""
+        return np.asarray(self.shares[:, None] * self.baseline.mean(axis=0))
+
+
+def _autoregressive(innovations: Floats, decay: float) -> Floats:
+    """An AR(1) of variance 1 from standard normal innovations along the first axis."""
+    path = innovations.copy()
+    fresh = np.sqrt(1.0 - decay**2)
+    for t in range(1, len(path)):
+        path[t] = decay * path[t - 1] + fresh * innovations[t]
+    return path
