@@ -89,7 +89,11 @@ def specification(config: Any) -> dict[str, Any]:
     built = instantiate(config, _convert_="all")
     if not isinstance(built, Mapping):
         raise ValueError(f"env must give a mapping of keyword arguments, not {built!r}")
-    return {str(key): value for key, value in built.items() if value is not None}
+    chosen = {str(key): value for key, value in built.items() if value is not None}
+    scenario = chosen.get("scenario")
+    if isinstance(scenario, Mapping) and set(scenario) == {"name"}:  # one that comes with us
+        chosen["scenario"] = scenario["name"]
+    return chosen
 
 
 def check(spec: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from stockyard.envs.network.martingale import MartingaleDemand
 from stockyard.envs.network.standing_rules import Rule, resolve_rule
 from stockyard.envs.network.world import Opening, World
 from stockyard.envs.scenarios.presets import SIZES
-from stockyard.envs.scenarios.scenario import LIBRARY, Scenario, names
+from stockyard.envs.scenarios.scenario import Scenario, library_file, names
 
 __all__ = ["BENCHMARK", "Scenario", "WorldBuilder", "build_world", "names"]
 
@@ -106,10 +106,7 @@ def _resolved(scenario: Any) -> Scenario | WorldBuilder:
             raise ValueError(f"scenario: there is no file {str(scenario)!r}")
         return Scenario.from_yaml(scenario)
     if isinstance(scenario, str):
-        if scenario not in names():
-            known = ", ".join(names())
-            raise ValueError(f"scenario: unknown {scenario!r}; known: {known}; or a YAML file")
-        return Scenario.from_yaml(LIBRARY / f"{scenario}.yaml")
+        return Scenario.from_yaml(library_file(scenario))
     if isinstance(scenario, Mapping):
         return Scenario.from_mapping(scenario)
     if isinstance(scenario, Scenario) or hasattr(scenario, "build"):

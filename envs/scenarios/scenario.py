@@ -112,9 +112,15 @@ class Scenario:
     def from_mapping(cls, data: Mapping[str, Any]) -> "Scenario":
         """Builds a scenario from plain data, as YAML gives it.
 
+        Args:
+            data: field -> value; `like` names a scenario of the library whose other fields hold.
+
         Raises:
             ValueError: naming the field that is unknown, missing or out of range.
         """
+        if isinstance(data, Mapping) and "like" in data:
+            own = {key: value for key, value in data.items() if key != "like"}
+            data = {**_read(library_file(data["like"])), **own}
         values = _checked(cls, data, "scenario")
         parts: dict[str, type] = {
             "demand_changes": DemandChange,
@@ -144,10 +150,7 @@ class Scenario:
         Raises:
             ValueError: if it does not hold a scenario.
         """
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(data, Mapping):
-            raise ValueError(f"{path}: must hold a mapping of a scenario's fields")
-        return cls.from_mapping({"name": Path(path).stem, **data})
+        return cls.from_mapping({"name": Path(path).stem, **_read(path)})
 
 
 def span(value: Any, field: str) -> tuple[float, float]:
@@ -166,6 +169,25 @@ def span(value: Any, field: str) -> tuple[float, float]:
 def names() -> tuple[str, ...]:
     """The scenarios that come with the project."""
     return tuple(sorted(path.stem for path in LIBRARY.glob("*.yaml")))
+
+
+def library_file(name: Any) -> Path:
+    """The file of a scenario that comes with the project.
+
+    Raises:
+        ValueError: if there is none; the known names are listed.
+    """
+    if name not in names():
+        known = ", ".join(names())
+        raise ValueError(f"scenario: unknown {name!r}; known: {known}; or a YAML file")
+    return LIBRARY / f"{name}.yaml"
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{path}: must hold a mapping of a scenario's fields")
+    return dict(data)
 
 
 def _checked(part: Any, data: Any, where: str) -> dict[str, Any]:
