@@ -24,7 +24,7 @@ from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.tapes import TapeSource
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import Opening, World, outlook_at, simulate, value_of
-from stockyard.envs.scenarios import build_world
+from stockyard.envs.scenarios import BENCHMARK, build_world
 
 ID = "stockyard/Replenishment-v0"
 
@@ -82,10 +82,25 @@ def altered(env: Any, now: int, rng: Any) -> None:
         changes["fraction"] = np.array(tape.fraction)
         changes["fraction"][epoch:] = rng.uniform(0.1, 0.5, tape.fraction[epoch:].shape)
         changes["quoted"] = after(tape.quoted, epoch + 1)
+    if tape.outlook_extra is not None:
+        extra = np.array(tape.outlook_extra)
+        extra[now // tape.outlook_periods + 1 :] += 0.1
+        changes["outlook_extra"] = extra
+    # what holds from the next period on is known only as far as it was announced
+    changes["limits"] = {
+        field: after(values, now + 1) if field in tape.announced else values
+        for field, values in tape.limits.items()
+    }
+    changes["announced"] = {
+        field: np.moveaxis(after(np.moveaxis(values, 1, 0), now + 1), 0, 1)
+        for field, values in tape.announced.items()
+    }
+    if len(tape.event_days) > 1:
+        changes["event_days"] = after(tape.event_days, now + 1)
     env._view = env._view._replace(tape=dataclasses.replace(tape, **changes))
 
 
-@pytest.mark.parametrize("scenario", ["steady", "real"])
+@pytest.mark.parametrize("scenario", BENCHMARK)
 @pytest.mark.parametrize("steps", [0, 1, 6])
 def test_an_observation_does_not_know_the_future(scenario: str, steps: int) -> None:
     """L12: another future from now on leaves what is seen now and earned so far as it was."""
