@@ -42,7 +42,8 @@ class Centres:
                 self.lane_of[self.dock_of == lanes.tail[e], f] = e
             for e in reversed(np.flatnonzero(network.inbound.head == node).tolist()):
                 self.direct_of[network.carries[e], f] = e
-        self.centre_of_lane: Ints = np.searchsorted(self.nodes, lanes.head)  # (E_tr,)
+        found = np.searchsorted(self.nodes, lanes.head)
+        self.centre_of_lane: Ints = np.asarray(found, dtype=np.int64)  # (E_tr,)
 
     @property
     def count(self) -> int:
