@@ -5,7 +5,6 @@ where it draws, so that environments work without it.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ KIND_COLOURS = {
 SPEED_COLOURS = ("#15803d", "#eab308", "#c2410c")
 SPEED_NAMES = ("1 day", "2 days", "3-5 days")
 LOST = "#d1d5db"
-DEMAND, SOLD, ORDERED, MOVED = "#9aa5b1", "#15803d", "#7c3aed", "#2563eb"
+SOLD, ORDERED, MOVED = "#15803d", "#7c3aed", "#2563eb"
 
 RECENT_DAYS = 7
 """Days over which the map averages flows."""
@@ -101,7 +100,7 @@ def _by_lane(params: Params, flows: Flows) -> tuple[Floats, Floats]:
     served = np.zeros(len(network.outbound.node))
     speed = np.zeros((network.num_regions, len(network.acceptance_by_tier)))
     regions = np.arange(network.num_regions)
-    for rank, units in zip(params.ranks(flows.min_offered_tier), flows.served, strict=True):
+    for rank, units in zip(params.ranks(flows.promise), flows.served, strict=True):
         sold = _first(units).sum(axis=1)
         there = rank.rank.lane >= 0
         np.add.at(served, rank.rank.lane[there], sold[there])
@@ -156,26 +155,36 @@ def episode_figure(
     return figure
 
 
-def draw_episode(
-    network: Network, frames: Sequence[Frame], periods_per_day: int = 1, title: str = ""
-) -> npt.NDArray[np.uint8]:
-    """The picture that `render` returns: `episode_figure` as pixels, (H, W, 3)."""
-    canvas = episode_figure(network, frames, periods_per_day, title).canvas
-    canvas.draw()
-    picture: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+def draw_series(frames: Sequence[Frame], axes: Any, days_per_frame: float) -> None:
+    """Draws units in stock, wanted and sold in the last week, and ordered, all products together.
+
+    Args:
+        frames: one per period.
+        axes: matplotlib axes.
+        days_per_frame: days between frames.
+    """
+    days = np.arange(1, len(frames) + 1) * days_per_frame
+    stock = np.array([f.stock.sum() for f in frames])
+    ordered = np.array([f.ordered for f in frames])
+    week = np.ones(max(round(RECENT_DAYS / days_per_frame), 1))
+    demand, sold = (
+        np.convolve([float(values.sum()) for values in series], week)[: len(frames)]
+        for series in ([f.demand for f in frames], [f.served for f in frames])
+    )
+    axes.fill_between(days, stock, color=MOVED, alpha=0.15, label="in stock")
+    axes.plot(days, stock, color=MOVED, lw=1.2)
+    axes.plot(days, demand, color=INK, lw=1.0, ls="--", label="wanted")
+    axes.plot(days, sold, color=SOLD, lw=1.2, label="sold")
+    axes.vlines(days[ordered > 0], 0, ordered[ordered > 0], color=ORDERED, lw=1.5, label="ordered")
+    axes.set(xlabel="day", ylabel="units; demand and sales of a week", ylim=(0, None))
+    axes.legend(fontsize=7, frameon=False, ncols=4, loc="upper center")
+
+
+def pixels(figure: Any) -> npt.NDArray[np.uint8]:
+    """A figure of `episode_figure` as an RGB picture, (H, W, 3)."""
+    figure.canvas.draw()
+    picture: npt.NDArray[np.uint8] = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
     return picture
-
-
-def save_episode(
-    path: str | Path,
-    network: Network,
-    frames: Sequence[Frame],
-    periods_per_day: int = 1,
-    title: str = "",
-) -> None:
-    """Saves `episode_figure`; the ending of the path names the format (png, pdf, svg)."""
-    figure = episode_figure(network, frames, periods_per_day, title)
-    figure.savefig(path, dpi=150, facecolor="white")
 
 
 def _draw_series(
@@ -211,7 +220,9 @@ def _plain(axes: Any, days: Floats) -> None:
 
 def _draw_space(network: Network, frames: Sequence[Frame], axes: Any, periods_per_day: int) -> None:
     """How full every node's shelves were, a row per node."""
-    used = 100.0 * np.array([f.stock_volume / np.maximum(f.capacity, 1e-9) for f in frames]).T
+    stored = np.array([f.stock_volume for f in frames])
+    space = np.array([f.capacity for f in frames])
+    used = 100.0 * (stored / np.maximum(space, 1e-9)).T
     days = np.arange(1, len(frames) + 1) / periods_per_day
     picture = axes.imshow(
         used,

@@ -326,9 +326,9 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         """An RGB picture (H, W, 3) of replica 0: the network on a map, and the episode so far."""
         if self.render_mode is None:
             return None
-        from stockyard.envs.rendering import draw_episode
+        from stockyard.envs.rendering import pixels
 
-        return draw_episode(*self._picture)
+        return pixels(self.figure())
 
     def save_figure(self, path: str | Path) -> None:
         """Saves the picture that `render` returns; the path's ending names the format.
@@ -336,22 +336,29 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             RuntimeError: if the environment was made without `render_mode`, which keeps frames.
         """
+        self.figure().savefig(path, dpi=150, facecolor="white")
+
+    def figure(self) -> Any:
+        """The picture that `render` returns as a matplotlib figure.
+
+        Raises:
+            RuntimeError: if the environment was made without `render_mode`, which keeps frames.
+        """
         if self.render_mode is None:
-            raise RuntimeError("render_mode: must be 'rgb_array' from the start to save a figure")
-        from stockyard.envs.rendering import save_episode
+            raise RuntimeError("render_mode: must be 'rgb_array' from the start to draw a figure")
+        from stockyard.envs.rendering import episode_figure
 
-        save_episode(path, *self._picture)
-
-    @property
-    def _picture(self) -> tuple[Any, ...]:
-        """What is drawn: the network, its frames, periods per day and a title."""
         h = self.world.network.periods_per_day
         scenario = self.specification["scenario"]
-        name = scenario if isinstance(scenario, str) else type(scenario).__name__
-        task = self.specification["id"].split("/")[-1]
-        size = self.specification["size"] if isinstance(scenario, str) else ""
-        parts = [task, name, size, f"day {len(self.frames) // h} of {self.horizon // h}"]
-        return self.world.network, self.frames, h, "  ·  ".join(part for part in parts if part)
+        is_named = isinstance(scenario, str | Path)
+        parts = [
+            self.specification["id"].split("/")[-1],
+            Path(scenario).stem if is_named else type(scenario).__name__,
+            self.specification["size"] if is_named else "",
+            f"day {len(self.frames) // h} of {self.horizon // h}",
+        ]
+        title = "  ·  ".join(part for part in parts if part)
+        return episode_figure(self.world.network, self.frames, h, title)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Lets go of the tapes."""

@@ -114,9 +114,9 @@ class Placement:
     | `receiving_capacity` | (N, 5) | ft3 per day, likewise | 0 | 1e15 |
     | `outbound_capacity` | (N, 5) | units per day, likewise | 0 | 1e15 |
     | `tier` | (N, R) | speed of the lane: 0 one day, 1 two, 2 three to five; -1 none | -1 | 2 |
-    | `tariff` | (N, R) | USD per parcel; 0 where there is no lane | 0 | 1e6 |
+    | `tariff` | (N, R) | USD per parcel of weight 1; 0 where there is no lane | 0 | 1e6 |
     | `acceptance` | (3,) | share of customers content with each tier | 0 | 1 |
-    | `offered_tier` | (5,) | fastest tier on offer now and announced, weekly | 0 | 2 |
+    | `offered_tier` | (5,) | fastest tier on offer now and announced, weekly | 0 | 9 |
     | `season` | (2,) | sine and cosine of the day of the year | -1 | 1 |
     | `days_to_event` | (2,) | days to the next two planned events; 365: none | 0 | 365 |
     | `days_to_review` | (1,) | days until the next orders; 0: today | 0 | 365 |
@@ -166,12 +166,12 @@ class Placement:
         """Checks that there is something to decide.
 
         Raises:
-            ValueError: for a world without transfer lanes or without a forecast by region.
+            ValueError: for a world without transfer lanes or without a forecast.
         """
         if not len(self.world.network.transfers.tail):
             raise ValueError("task: placement needs a world with transfer lanes")
-        if self.world.forecaster is None or self.world.source.regional_shares is None:
-            raise ValueError("task: placement needs a world with a forecast by region")
+        if self.world.forecaster is None:
+            raise ValueError("task: placement needs a world with a forecast")
 
     @property
     def slots(self) -> tuple[str, ...]:

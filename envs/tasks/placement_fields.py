@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.arrays import Array, as_like, at_least, stack, take
+from stockyard.envs.network.capacities import WEEKS_AHEAD
 from stockyard.envs.network.forecast import QUANTILES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.place import position_at_nodes
@@ -17,10 +18,8 @@ from stockyard.envs.tasks.centres import Centres
 from stockyard.envs.tasks.placement_books import QUOTED_DAYS, PlacerBooks
 from stockyard.envs.tasks.retail_fields import (
     MOST_UNITS,
-    WEEKS_AHEAD,
     Bounds,
     RetailFields,
-    last_to_second,
     typical_limit,
 )
 from stockyard.envs.tasks.task import View
@@ -101,9 +100,10 @@ class PlacementFields:
         """Builds every field; products first, as people read it."""
         booked = as_booked(view.state, self.books.unreported(view.memory))
         like = booked.position
+        assert self.world.forecaster is not None
         h = self.world.network.periods_per_day
         daily = self.daily(view)
-        factors = as_like(self._shared.quantile_factors[0], like)
+        quantiles = self.world.forecaster.week_quantiles(daily)  # (B, Q, R, P)
         left = -view.period % self.world.source.epoch_periods
         sold = sum(view.memory.sales[1:], start=view.memory.sales[0])
         shared = self._shared.observe(params, view, booked)
@@ -113,7 +113,7 @@ class PlacementFields:
             "inventory_position": inventory_position(booked),
             "inbound_quoted": self.books.inbound_quoted(view.state, view.memory),
             "forecast_by_region": daily.swapaxes(1, 2),
-            "forecast_by_region_quantiles": last_to_second(daily[:, :, None, :] * factors),
+            "forecast_by_region_quantiles": quantiles.swapaxes(1, 3),
             "sales_by_region": sold.swapaxes(1, 2),
             "served_demand": self.served_daily(view).swapaxes(1, 2),
             "outbound_capacity": self._shared.announced(view, "outbound_capacity", like),
@@ -127,7 +127,7 @@ class PlacementFields:
         return self.centres.served_daily(self.daily(view))
 
     def _constants(self, view: View) -> dict[str, Array]:
-        """What the episode does not change, (B, ...)."""
+        """What neither stock nor demand change, (B, ...)."""
         like = view.state.position
         network = self.world.network
         lanes = network.outbound
@@ -135,13 +135,12 @@ class PlacementFields:
         tier[lanes.node, lanes.region] = lanes.tier
         tariff = np.zeros_like(tier)
         tariff[lanes.node, lanes.region] = lanes.tariff
-        weight = getattr(network.products, "tariff_weight", np.ones(network.num_products))
         fields = {
-            "tariff_weight": weight,
+            "tariff_weight": network.products.tariff_weight,
             "group": self._group,
             "tier": tier,
             "tariff": tariff,
-            "acceptance": np.asarray(network.acceptance_by_tier),
+            "acceptance": np.asarray(view.tape.promise(view.period).acceptance_by_tier),
         }
         zero = like[:, :1] * 0.0
         return {

@@ -176,7 +176,7 @@ class Replenishment:
 
     @functools.cached_property
     def _shared(self) -> RetailFields:
-        return RetailFields(self.world)
+        return RetailFields(self.world, shows_supply=True)
 
     @functools.cached_property
     def _largest_order(self) -> npt.NDArray[np.float64]:

@@ -35,14 +35,15 @@ Bounds = dict[str, tuple[tuple[int, ...], float, float]]
 class RetailFields:
     """Shows one retail world; pure and differentiable."""
 
-    def __init__(self, world: World) -> None:
-        """Takes the world."""
-        self.world = world
+    def __init__(self, world: World, shows_supply: bool = False) -> None:
+        """Takes the world, and whether what suppliers can ship is shown."""
+        self.world, self.shows_supply = world, shows_supply
 
     def bounds(self) -> Bounds:
         """Shape and bounds of every field."""
         network = self.world.network
         p, n = network.num_products, network.num_nodes
+        supply = {"supplier_capacity": ((p, WEEKS_AHEAD), 0.0, 1e15)} if self.shows_supply else {}
         return {
             "on_order": ((p,), 0.0, MOST_UNITS),
             "yard": ((p, n), 0.0, MOST_UNITS),
@@ -53,7 +54,7 @@ class RetailFields:
             "volume": ((p,), 0.0, 1e6),
             "storage_capacity": ((n, WEEKS_AHEAD), 0.0, 1e15),
             "receiving_capacity": ((n, WEEKS_AHEAD), 0.0, 1e15),
-            "supplier_capacity": ((p, WEEKS_AHEAD), 0.0, 1e15),
+            **supply,
             "offered_tier": ((WEEKS_AHEAD,), 0.0, 9.0),
             "season": ((2,), -1.0, 1.0),
             "days_to_event": ((2,), 0.0, NO_EVENT_DAYS),
@@ -73,7 +74,7 @@ class RetailFields:
             "volume": max(float(products.volume.mean()), 1e-3),
             "storage_capacity": typical_limit(limits.storage),
             "receiving_capacity": typical_limit(limits.receiving),
-            "supplier_capacity": self._typical_supply()[:, None],
+            **({"supplier_capacity": self._typical_supply()[:, None]} if self.shows_supply else {}),
             "offered_tier": 1.0,
             "season": 1.0,
             "days_to_event": 28.0,
@@ -94,6 +95,7 @@ class RetailFields:
         moving = in_transfer(booked)
         on_order = at_least(booked.position - moving - sum_entries(booked.on_hand + yard), 0.0)
         ones = like * 0.0 + 1.0
+        supply = {"supplier_capacity": self._supply(view, like)} if self.shows_supply else {}
         return {
             "on_order": on_order,
             "yard": yard.swapaxes(1, 2),
@@ -104,7 +106,7 @@ class RetailFields:
             "volume": ones * params.a.volume,
             "storage_capacity": self.announced(view, "storage_capacity", like),
             "receiving_capacity": self.announced(view, "receiving_capacity", like),
-            "supplier_capacity": self._supplier_capacity(view, like),
+            **supply,
             "offered_tier": self._offered(view, like),
             **self._calendar(view, like),
         }
@@ -152,7 +154,7 @@ class RetailFields:
         mean = np.atleast_2d(np.asarray(supply, dtype=np.float64)).mean(axis=0)
         return np.asarray(np.maximum(mean[self._supplier_of], 1e-3))
 
-    def _supplier_capacity(self, view: View, like: Array) -> Array:
+    def _supply(self, view: View, like: Array) -> Array:
         """What the product's supplier ships at most, (B, P, 5) units per day."""
         none = like * 0.0
         ahead = [
