@@ -96,8 +96,8 @@ def test_no_labels_overlap(spec: dict[str, Any]) -> None:
         texts = [*axes.texts, axes.title, axes._left_title, axes.xaxis.label]
         for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
             low, high = sorted(axis.get_view_interval())
-            ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
-            texts += [label for at, label in ticks if low <= at <= high]  # others are not drawn
+            ticks = axis.get_major_ticks()  # those out of view are not drawn
+            texts += [tick.label1 for tick in ticks if low <= tick.get_loc() <= high]
         legend = axes.get_legend()
         texts += legend.get_texts() if legend else []
         boxes += [(t.get_text(), t.get_window_extent(renderer)) for t in texts if shown(t)]
