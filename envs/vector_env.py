@@ -1,6 +1,7 @@
 """The one environment class: a native batch of replicas of one world under one task."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
 
     What an agent sees, does and earns stands in the docstring of the id's task:
     `stockyard.envs.tasks.replenishment.Replenishment` for `stockyard/Replenishment-v0`,
+    `stockyard.envs.tasks.placement.Placement` for `stockyard/Placement-v0`,
     `stockyard.envs.tasks.joint.Joint` for `stockyard/Network-v0`.
 
     Args:
@@ -130,7 +132,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self._view: View | None = None
         self._value: Array | None = None
         self._is_done = False
-        self.frames: list[dict[str, npt.NDArray[np.float64]]] = []
+        self.frames: list[Any] = []  # of `rendering.Frame`, one per period
 
     @property
     def periods_per_step(self) -> int:
@@ -296,7 +298,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             "clip_fraction": _clip_fraction(decoded, stretch.flows[0]),
         }
         if self.render_mode is not None:
-            self._note_frame(after, stretch)
+            self._note_frames(after, stretch)
         observation = self._observation(after)
         if self._is_done and self._autoreset is AutoresetMode.SAME_STEP:
             final, final_info = observation, info
@@ -312,27 +314,51 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         fields = self.task.observe(self.params, view)
         return {name: _shown(values) for name, values in fields.items()}
 
-    def _note_frame(self, view: View, stretch: Stretch) -> None:
-        """Keeps what pictures of replica 0 need."""
-        flows = stretch.flows
-        ordered = flows[0].ordered
-        self.frames.append(
-            {
-                "on_hand": to_numpy(view.state.on_hand)[0],
-                "demand": sum(to_numpy(f.demand)[0] for f in flows),
-                "sold": sum(to_numpy(f.sold)[0] for f in flows),
-                "ordered": np.zeros(1) if ordered is None else to_numpy(ordered)[0],
-            }
-        )
+    def _note_frames(self, view: View, stretch: Stretch) -> None:
+        """Keeps what pictures of replica 0 need of the periods of a step."""
+        from stockyard.envs.rendering import frame_of
+
+        start = view.period - len(stretch.flows)
+        for k, flows in enumerate(stretch.flows):
+            self.frames.append(frame_of(self.params, view.tape, start + k, flows))
 
     def render(self) -> Any:
-        """An RGB picture (H, W, 3) of replica 0: the network, and stock and sales over time."""
+        """An RGB picture (H, W, 3) of replica 0: the network on a map, and the episode so far."""
         if self.render_mode is None:
             return None
-        from stockyard.envs.rendering import draw_episode
+        from stockyard.envs.rendering import pixels
 
-        days = self.periods_per_step / self.world.network.periods_per_day
-        return draw_episode(self.world.network, self.frames, days)
+        return pixels(self.figure())
+
+    def save_figure(self, path: str | Path) -> None:
+        """Saves the picture that `render` returns; the path's ending names the format.
+
+        Raises:
+            RuntimeError: if the environment was made without `render_mode`, which keeps frames.
+        """
+        self.figure().savefig(path, dpi=150, facecolor="white")
+
+    def figure(self) -> Any:
+        """The picture that `render` returns as a matplotlib figure.
+
+        Raises:
+            RuntimeError: if the environment was made without `render_mode`, which keeps frames.
+        """
+        if self.render_mode is None:
+            raise RuntimeError("render_mode: must be 'rgb_array' from the start to draw a figure")
+        from stockyard.envs.rendering import episode_figure
+
+        h = self.world.network.periods_per_day
+        scenario = self.specification["scenario"]
+        is_named = isinstance(scenario, str | Path)
+        parts = [
+            self.specification["id"].split("/")[-1],
+            Path(scenario).stem if is_named else type(scenario).__name__,
+            self.specification["size"] if is_named else "",
+            f"day {len(self.frames) // h} of {self.horizon // h}",
+        ]
+        title = "  ·  ".join(part for part in parts if part)
+        return episode_figure(self.world.network, self.frames, h, title)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Lets go of the tapes."""

@@ -146,7 +146,7 @@ def _draw(folder: Path, run_folder: Path, policy: Any, against: dict[str, float]
     return path
 
 
-def _one_tape(policy: Any) -> tuple[list[dict[str, Any]], float]:
+def _one_tape(policy: Any) -> tuple[list[Any], float]:
     """Frames of the first held-out tape, and the days between them."""
     from stockyard.agents.evaluation.rollout import build
 
@@ -162,7 +162,7 @@ def _one_tape(policy: Any) -> tuple[list[dict[str, Any]], float]:
     for _ in range(base.steps_per_episode):
         action, state = policy.predict(observation, state=state, deterministic=True)
         observation, *_ = envs.step(action)
-    frames, days = base.frames, base.periods_per_step / base.world.network.periods_per_day
+    frames, days = base.frames, 1.0 / base.world.network.periods_per_day
     envs.close()
     return frames, days
 

@@ -167,16 +167,20 @@ class ForecastSharePush:
     rest_to: tuple[int, ...] = ()  # nodes; the centres fed by one tail share its rest equally
     reserve_days: float = 1.5  # of all demand, kept at the cross-docks for the next days
 
+    def level(self, params: Params, state: State, revealed: Revealed) -> Array:
+        """Units that every lane's head is filled up to first, (B, E_tr, P)."""
+        assert revealed.forecast_daily is not None
+        plan = _push_plan(params, self.rest_to)
+        nearby = gather_sum(revealed.forecast_daily, plan.nearest)
+        return take(nearby, params.plans.transfer_head) * self.cover_days
+
     def __call__(self, params: Params, state: State, revealed: Revealed) -> Array | None:
         """Returns transfers (B, E_tr, P)."""
         if not len(params.network.transfers.tail):
             return None
-        assert revealed.forecast_daily is not None
-        plan = _push_plan(params, self.rest_to)
-        plans, daily = params.plans, revealed.forecast_daily
-        position = take(position_at_nodes(params, state), plans.transfer_head)
-        nearby = take(gather_sum(daily, plan.nearest), plans.transfer_head)
-        wanted = at_least(nearby * self.cover_days - position, 0.0)
+        plan, daily = _push_plan(params, self.rest_to), revealed.forecast_daily
+        position = take(position_at_nodes(params, state), params.plans.transfer_head)
+        wanted = at_least(self.level(params, state, revealed) - position, 0.0)
         if plan.share is not None:
             wanted = wanted * plan.share
         if not plan.takes_rest:

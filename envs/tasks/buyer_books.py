@@ -32,6 +32,8 @@ class BuyerBooks:
     """Keeps a `Memory` of one world, review period by review period; pure."""
 
     world: World
+    lanes: tuple[int, ...] | None = None  # inbound lanes whose orders count; None: all
+    keeps_history: bool = True  # of sales, availability and receipts, where the world shows one
 
     @functools.cached_property
     def quoted_slots(self) -> int:
@@ -53,17 +55,19 @@ class BuyerBooks:
         """Rolls the history forward by one review period."""
         if memory is None or stretch is None:
             zero = self._nothing(params, batch)
-            history = (zero,) * HISTORY if self.world.shows_history else ()
+            history = (zero,) * HISTORY if self._has_history else ()
             quoted = self._opening_quotes(params, batch)
             short_of = (zero,) * self.quoted_slots if self.world.source.arrivals else ()
             available = (zero + 1.0,) * len(history)
             return Memory(history, available, history, quoted, short_of)
         flows = stretch.flows
-        quoted = self._roll(params, memory.quoted, flows[0].ordered, quoted_lead)
+        ordered = self._counted(params, flows[0].ordered)
+        quoted = self._roll(params, memory.quoted, ordered, quoted_lead)
         unfilled = memory.unfilled
         if unfilled:
-            unfilled = self._roll_unfilled(unfilled, flows[0].shortfall, flows[0].last_lead)
-        if not self.world.shows_history:
+            shortfall = self._counted(params, flows[0].shortfall)
+            unfilled = self._roll_unfilled(unfilled, shortfall, flows[0].last_lead)
+        if not self._has_history:
             return memory._replace(quoted=quoted, unfilled=unfilled)
         nothing = flows[0].sold * 0.0
         sales = sum((f.sold for f in flows[1:]), start=flows[0].sold)
@@ -76,6 +80,17 @@ class BuyerBooks:
             quoted,
             unfilled,
         )
+
+    @property
+    def _has_history(self) -> bool:
+        return self.keeps_history and self.world.shows_history
+
+    def _counted(self, params: Params, units: Array | None) -> Array | None:
+        """Units by lane (B, E_in, P) without those of lanes that do not count here."""
+        if units is None or self.lanes is None:
+            return units
+        mask = params.mask(np.isin(np.arange(units.shape[1]), self.lanes))
+        return units if mask is None else units * mask
 
     def _supplied(self, flows: Flows) -> list[Array]:
         """Units that suppliers' lanes brought in a period, parts (B, P)."""
@@ -145,5 +160,6 @@ class BuyerBooks:
         for k, units in enumerate(self.world.opening.inbound):
             slot = -(-(k + 1) // self.world.periods_per_step) - 1
             if 0 <= slot < len(quoted):
-                quoted[slot] = quoted[slot] + as_like(units.sum(axis=0), quoted[slot])
+                counted = units if self.lanes is None else units[list(self.lanes)]
+                quoted[slot] = quoted[slot] + as_like(counted.sum(axis=0), quoted[slot])
         return tuple(quoted)

@@ -18,14 +18,18 @@ from stockyard.envs.network.arrays import (
     stack,
     sum_entries,
 )
-from stockyard.envs.network.capacities import WEEKS_AHEAD
-from stockyard.envs.network.forecast import HORIZONS_DAYS, QUANTILES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import inventory_position, on_first_lane
 from stockyard.envs.network.state import Decisions, State
-from stockyard.envs.network.tapes import NO_EVENT_DAYS
 from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.buyer_books import HISTORY, BuyerBooks, Memory
+from stockyard.envs.tasks.retail_fields import (
+    MOST_UNITS,
+    Bounds,
+    RetailFields,
+    expected_over,
+    in_transfer,
+)
 from stockyard.envs.tasks.task import Decoded, View, share_where
 
 MAX_COVER_DAYS = 90.0
@@ -171,6 +175,10 @@ class Replenishment:
         return BuyerBooks(self.world)
 
     @functools.cached_property
+    def _shared(self) -> RetailFields:
+        return RetailFields(self.world, shows_supply=True)
+
+    @functools.cached_property
     def _largest_order(self) -> npt.NDArray[np.float64]:
         """(P,) units, rounded as the action space holds them."""
         return self.world.max_order.astype(np.float32).astype(np.float64)
@@ -185,13 +193,13 @@ class Replenishment:
             return spaces.Box(np.zeros_like(high), high, dtype=np.float32)
         return spaces.Box(-1.0, 1.0, (products,), dtype=np.float32)
 
-    def _fields(self) -> dict[str, tuple[tuple[int, ...], float, float]]:
+    def _fields(self) -> Bounds:
         """Field -> (shape, low, high)."""
         world, network = self.world, self.world.network
         p, n = network.num_products, network.num_nodes
-        most = 1e9  # no stock of any shipped world comes near it
+        most = MOST_UNITS
         signed = -most if world.economics.unmet == "backorder" else 0.0
-        fields: dict[str, tuple[tuple[int, ...], float, float]] = {
+        fields: Bounds = {
             "on_hand": ((p, n), 0.0, most),
             "inventory_position": ((p,), signed, most),
         }
@@ -202,24 +210,12 @@ class Replenishment:
         if not world.shows_history:
             return fields
         return fields | {
-            "on_order": ((p,), 0.0, most),
             "in_transfer": ((p,), 0.0, most),
-            "yard": ((p, n), 0.0, most),
             "sales_history": ((p, HISTORY), 0.0, most),
             "in_stock_history": ((p, HISTORY), 0.0, 1.0),
             "received_history": ((p, HISTORY), 0.0, most),
-            "forecast_mean": ((p, len(HORIZONS_DAYS)), 0.0, most),
-            "forecast_quantiles": ((p, len(HORIZONS_DAYS), len(QUANTILES)), 0.0, most),
             "quoted_lead_time": ((p,), 0.0, 1e4),
-            "price": ((p,), 0.0, 1e6),
-            "unit_cost": ((p,), 0.0, 1e6),
-            "volume": ((p,), 0.0, 1e6),
-            "storage_capacity": ((n, 5), 0.0, 1e15),
-            "receiving_capacity": ((n, 5), 0.0, 1e15),
-            "supplier_capacity": ((p, 5), 0.0, 1e15),
-            "offered_tier": ((5,), 0.0, 9.0),
-            "season": ((2,), -1.0, 1.0),
-            "days_to_event": ((2,), 0.0, NO_EVENT_DAYS),
+            **self._shared.bounds(),
         }
 
     def field_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -240,30 +236,10 @@ class Replenishment:
         world = self.world
         rate = world.source.demand.mean_rate(world.network).sum(axis=0)
         units = np.maximum(rate * world.periods_per_step, 1e-3)
-        h = world.network.periods_per_day
-        over = np.array(HORIZONS_DAYS) * h
-        limits = world.source.capacities
-
-        def capacity(values: Any) -> Any:
-            if values is None:
-                return 1e15
-            return np.maximum(np.atleast_2d(np.asarray(values)).mean(axis=0), 1e-3)[:, None]
-
-        products = world.network.products
         scale: dict[str, Any] = {
             "in_stock_history": 1.0,
-            "forecast_mean": np.maximum(rate[:, None] * over, 1e-3),
-            "forecast_quantiles": np.maximum(rate[:, None] * over, 1e-3)[:, :, None],
-            "quoted_lead_time": 14.0 * h,
-            "price": max(float(products.price.mean()), 1e-3),
-            "unit_cost": max(float(products.unit_cost.mean()), 1e-3),
-            "volume": max(float(products.volume.mean()), 1e-3),
-            "storage_capacity": capacity(limits.storage),
-            "receiving_capacity": capacity(limits.receiving),
-            "supplier_capacity": self._typical_supply()[:, None],
-            "offered_tier": 1.0,
-            "season": 1.0,
-            "days_to_event": 28.0,
+            "quoted_lead_time": 14.0 * world.network.periods_per_day,
+            **self._shared.scale(),
         }
         fields = self._fields()
         for name, (shape, _, _) in fields.items():
@@ -302,116 +278,19 @@ class Replenishment:
 
     def _rich_fields(self, params: Params, view: View, state: State) -> dict[str, Array]:
         like = state.position
-        xp = namespace(like)
-        memory, world = view.memory, self.world
-        h = world.network.periods_per_day
-        means = stack([at_least(m, 0.0) + like * 0.0 for m in self._means(view)], axis=1)
-        quantiles = self._quantiles(view, means)
-        known = view.tape.known(view.period)
-        lead = known.quoted_lead
+        memory = view.memory
+        lead = view.tape.known(view.period).quoted_lead
         if lead is None:
-            lead = as_like(world.network.inbound.lead_time[None], like)
-        lead = (
-            (lead * params.a.carries).max(axis=1) if xp is np else (lead * params.a.carries).amax(1)
-        )
-        moving = like * 0.0
-        for slot in state.transfers:
-            moving = moving + sum_entries(slot)
-        if state.staged is not None:
-            moving = moving + sum_entries(state.staged)
-        yard = state.on_hand * 0.0 if state.yard is None else state.yard
-        on_order = at_least(state.position - moving - sum_entries(state.on_hand + yard), 0.0)
-        ones = like * 0.0 + 1.0
-        products = params.network.products
-        angle = (view.tape.start_day + view.period / h) * (2.0 * np.pi / 365.0)
+            lead = as_like(self.world.network.inbound.lead_time[None], like)
+        lead = lead * params.a.carries
         return {
-            "on_order": on_order,
-            "in_transfer": moving,
-            "yard": yard.swapaxes(1, 2),
+            "in_transfer": in_transfer(state),
             "sales_history": stack(memory.sales, axis=2),
             "in_stock_history": stack(memory.in_stock, axis=2),
             "received_history": stack(memory.received, axis=2),
-            "forecast_mean": means.swapaxes(1, 2),
-            "forecast_quantiles": xp.moveaxis(quantiles, 3, 1)
-            if xp is np
-            else quantiles.movedim(3, 1),
-            "quoted_lead_time": lead + like * 0.0,
-            "price": ones * as_like(products.price, like),
-            "unit_cost": ones * params.a.unit_cost,
-            "volume": ones * params.a.volume,
-            "storage_capacity": self._announced(view, "storage_capacity", like),
-            "receiving_capacity": self._announced(view, "receiving_capacity", like),
-            "season": stack([xp.sin(angle), xp.cos(angle)], axis=1),
-            "supplier_capacity": self._supplier_capacity(view, like),
-            "offered_tier": self._offered(view, like),
-            "days_to_event": self._events(view, like),
+            "quoted_lead_time": namespace(like).max(lead, axis=1) + like * 0.0,
+            **self._shared.observe(params, view, state),
         }
-
-    def _quantiles(self, view: View, means: Array) -> Array:
-        """Quantiles of demand over each of HORIZONS_DAYS, (B, H, Q, P) units."""
-        assert self.world.forecaster is not None
-        h = self.world.network.periods_per_day
-        _, extra = view.tape.outlook_at(view.period)
-        if extra is not None:
-            extra = stack(
-                [extra[:, view.tape.outlook_days.index(days)] for days in HORIZONS_DAYS], axis=1
-            )
-        horizons = tuple(days * h for days in HORIZONS_DAYS)
-        return self.world.forecaster.quantiles(means, horizons, extra)
-
-    def _means(self, view: View) -> list[Array]:
-        """Expected demand over each of HORIZONS_DAYS, (B or 1, P) units."""
-        return [view.outlook[days] for days in HORIZONS_DAYS]
-
-    def _announced(self, view: View, field: str, like: Array) -> Array:
-        """A capacity now and one to four weeks ahead, (B, N, 5); capacities are announced."""
-        values = self._ahead(view, field)
-        if values[0] is None:
-            values = [as_like(np.full((1, self.world.network.num_nodes), 1e15), like)] * 5
-        zero = like[:, :1, None] * 0.0
-        return stack(values, axis=2) + zero
-
-    def _ahead(self, view: View, field: str) -> list[Array | None]:
-        """A limit as it is known now, for this week and the next four."""
-        week = 7 * self.world.network.periods_per_day
-        return [view.tape.announced_limit(field, view.period, k, week) for k in range(WEEKS_AHEAD)]
-
-    @functools.cached_property
-    def _supplier_of(self) -> npt.NDArray[np.int64]:
-        """(P,) who makes a product, by the first lane that carries it."""
-        network = self.world.network
-        lane = network.carries.argmax(axis=0)
-        return np.asarray(network.inbound.supplier[lane, np.arange(network.num_products)])
-
-    def _typical_supply(self) -> npt.NDArray[np.float64]:
-        """(P,) units per day that a product's supplier ships at most, mean over time."""
-        supply = self.world.source.capacities.supplier
-        if supply is None:
-            return np.full(self.world.network.num_products, 1e15)
-        mean = np.atleast_2d(np.asarray(supply, dtype=np.float64)).mean(axis=0)
-        return np.asarray(np.maximum(mean[self._supplier_of], 1e-3))
-
-    def _supplier_capacity(self, view: View, like: Array) -> Array:
-        """What the product's supplier ships at most, (B, P, 5) units per day."""
-        none = like * 0.0
-        ahead = [
-            none + 1e15 if value is None else value[:, self._supplier_of] + none
-            for value in self._ahead(view, "supplier_capacity")
-        ]
-        return stack(ahead, axis=2)
-
-    def _offered(self, view: View, like: Array) -> Array:
-        """The fastest tier on offer now and in the next four weeks, (B, 5)."""
-        week = 7 * self.world.network.periods_per_day
-        tiers = [
-            view.tape.promise(view.period + k * week).min_offered_tier for k in range(WEEKS_AHEAD)
-        ]
-        return as_like(np.array([tiers], dtype=np.float64), like) + like[:, :1] * 0.0
-
-    def _events(self, view: View, like: Array) -> Array:
-        """Days to the next two planned events, (B, 2)."""
-        days = view.tape.event_days
-        return days[0 if len(days) == 1 else view.period] + like[:, :1] * 0.0
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns an action (B, P) or (B, P, E_in) into orders (B, E_in, P)."""
@@ -431,7 +310,8 @@ class Replenishment:
         outside = share_where(given != action, action)
         state = as_booked(view.state, self.unreported(view.memory))
         if mode == "cover":
-            target = self._cover_units(view, (action + 1.0) * (MAX_COVER_DAYS / 2.0))
+            days = (action + 1.0) * (MAX_COVER_DAYS / 2.0)
+            target = expected_over(self._shared.means(view), days)
         else:
             rule: Any = self.world.rules["replenish"]
             known = view.tape.known(view.period)
@@ -439,13 +319,3 @@ class Replenishment:
         need = target - inventory_position(state)
         orders = on_first_lane(params, at_least(need, 0.0))
         return Decoded(Decisions(orders=orders), {"ordered": orders}, outside)
-
-    def _cover_units(self, view: View, days: Array) -> Array:
-        """Expected demand over `days` (B, P) from now: linear between the forecast's horizons."""
-        total: Array = 0.0
-        before, start = 0.0, 0.0
-        for mean, end in zip(self._means(view), HORIZONS_DAYS, strict=True):
-            part = at_most(at_least((days - start) / (end - start), 0.0), 1.0)
-            total = total + part * (mean - before)
-            before, start = mean, float(end)
-        return total

@@ -110,7 +110,7 @@ def share_where(condition: Array, like: Array) -> Array:
     return all_sum(ones) / math.prod(condition.shape[1:])
 
 
-TASKS = ("replenishment", "network")
+TASKS = ("replenishment", "placement", "network")
 """Known tasks."""
 
 
@@ -129,6 +129,7 @@ def make_task(name: str, world: World, slots: Sequence[str] | None = None) -> Ta
         slots: the decisions that the agent takes, where the task leaves a choice.
     """
     from stockyard.envs.tasks.joint import Joint
+    from stockyard.envs.tasks.placement import Placement
     from stockyard.envs.tasks.replenishment import Replenishment
 
     check_task(name)
@@ -137,4 +138,4 @@ def make_task(name: str, world: World, slots: Sequence[str] | None = None) -> Ta
         return Joint(world, slots if slots is None or isinstance(slots, str) else tuple(slots))
     if slots is not None:
         raise ValueError("slots: only stockyard/Network-v0 leaves the choice of slots")
-    return Replenishment(world)
+    return Placement(world) if name == "placement" else Replenishment(world)

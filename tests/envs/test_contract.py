@@ -20,6 +20,7 @@ from stockyard.envs import textbook
 
 ID = "stockyard/Replenishment-v0"
 NETWORK = "stockyard/Network-v0"
+PLACEMENT = "stockyard/Placement-v0"
 HEAVY = {"torch", "pandas", "matplotlib", "hydra", "stable_baselines3"}
 
 LOST = textbook.lost_sales(
@@ -43,6 +44,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     "stores": textbook.one_warehouse(textbook.Gamma(5, 2), 1, [1, 2], 0.5, 1, 9, horizon=20),
     "spillover": textbook.spillover(textbook.Poisson(5), 1, 8, 2, num_locations=3, horizon=20),
     "dispatch": textbook.deadline_dispatch(textbook.Poisson(5), 2, 6, 12, 1, 9, horizon=20),
+    "placement": {"id": PLACEMENT, "scenario": "steady", "horizon": 14},
     "network": {"id": NETWORK, "scenario": "steady", "horizon": 14},
     "real_network": {"id": NETWORK, "scenario": "real", "horizon": 14, "slots": ("place",)},
 }
@@ -50,6 +52,8 @@ RETAIL = ("steady", "real")
 MODES = {
     name: ("cover", "quantity", "residual") if name in RETAIL else ("quantity",)
     for name in PROBLEMS
+} | {
+    "placement": ("cover", "class_cover", "shares", "quantity", "residual", "cover_split"),
 }
 EVERY = [
     pytest.param(name, mode, marks=pytest.mark.wheel if (name, mode) == ("steady", "cover") else ())
@@ -57,7 +61,7 @@ EVERY = [
     for mode in modes
 ]
 THREE = ("steady", "real", "lost_sales")
-MORE = (*THREE, "serial", "stores", "dispatch", "network", "real_network")
+MORE = (*THREE, "serial", "stores", "dispatch", "placement", "network", "real_network")
 
 
 def make(name: str, **changes: Any) -> gym.Env[Any, Any]:
@@ -188,7 +192,7 @@ def test_every_episode_is_new_until_seeded_again(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(PROBLEMS))
-@pytest.mark.parametrize("mode", ["cover", "quantity", "residual"])
+@pytest.mark.parametrize("mode", MODES["placement"])
 def test_observations_stay_inside_their_space(name: str, mode: str) -> None:
     """Over a whole episode of random actions; bounds are finite, values float32."""
     if mode not in MODES[name]:
@@ -418,6 +422,11 @@ def test_whole_numbers_and_lists_are_actions() -> None:
         ("steady", "residual", -7.0),
         ("steady", "quantity", -1.0),
         ("real", "quantity", 1e12),
+        ("placement", "cover", 1.5),
+        ("placement", "class_cover", 9.0),
+        ("placement", "shares", -3.0),
+        ("placement", "quantity", 1e12),
+        ("placement", "cover_split", 2.0),
         ("lost_sales", "quantity", -1.0),
         ("lost_sales", "quantity", 1e12),
     ],
