@@ -102,6 +102,24 @@ class OptimalitySchema:
     workers: int = 1  # processes
 
 
+@dataclass
+class HeadroomSchema:
+    """`headroom.yaml`, of `stockyard-headroom`."""
+
+    task: str = "replenishment"  # a file of conf/headroom: replenishment, placement
+    stage: str = "evaluate"  # tune, train, bound, evaluate: each goes on where it was interrupted
+    scenarios: Any = None  # a list of names; null: the benchmark's
+    only: Any = None  # rules or learners by name, with * and ?; null: all
+    runs: str = "runs/headroom"  # folder of results, by task
+    page: str | None = None  # Markdown file, JSON and picture beside it; null: in `runs`
+    tapes: int = 256  # test tapes
+    slow_tapes: int = 32  # test tapes of slow rules and bounds
+    validation_tapes: int = 128  # on which the best of a kind is chosen
+    tuning_tapes: int = 64  # training tapes of a search
+    overrides: list[str] = field(default_factory=list)  # of every training, for a quick try
+    workers: int = 1  # processes
+
+
 def register_schemas() -> None:
     """Makes the schemas known to Hydra; doing it twice does no harm."""
     store = ConfigStore.instance()
@@ -110,3 +128,4 @@ def register_schemas() -> None:
     store.store(name="tune_schema", node=TuneSchema)
     store.store(name="validate_schema", node=ValidateSchema)
     store.store(name="optimality_schema", node=OptimalitySchema)
+    store.store(name="headroom_schema", node=HeadroomSchema)

@@ -1,0 +1,178 @@
+"""Who earns how much in every scenario, between the naive rule and perfect foresight.
+
+Four stages, each resumable, for each task (`replenishment`, `placement`):
+
+    stockyard-headroom stage=tune     tunes every rule in every scenario on training tapes
+    stockyard-headroom stage=train    trains the learners; their weights go to agents/weights
+    stockyard-headroom stage=bound    solves the perfect-information bound of test tapes
+    stockyard-headroom                evaluates everything and writes the page
+
+What a stage has done is not done again unless something that it depends on has changed.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from stockyard.conf.schema import HeadroomSchema
+from stockyard.scripts import command_line
+from stockyard.scripts.headroom_contest import Contest
+
+
+def main() -> None:
+    """Runs the command."""
+    command_line.run(_command, HeadroomSchema)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://stockyard.conf", config_name="headroom")
+def _command(config: DictConfig) -> None:
+    with command_line.single_run_exits():
+        run(config)
+
+
+def run(config: DictConfig) -> None:
+    """Runs one stage for one task."""
+    with command_line.explained():
+        contest = Contest.from_config(config)
+        if config.stage not in STAGES:
+            raise ValueError(f"stage: unknown {config.stage!r}; known: {', '.join(STAGES)}")
+        if config.workers < 1:
+            raise ValueError(f"workers: must be >= 1, got {config.workers}")
+    begun = time.perf_counter()
+    try:
+        STAGES[config.stage](contest, config)
+    except KeyboardInterrupt:
+        sys.exit(f"\ninterrupted; the same command goes on from {contest.folder}")
+    print(f"{config.stage}, {contest.task}: {time.perf_counter() - begun:,.0f} s", flush=True)
+
+
+def tune(contest: Contest, config: DictConfig) -> None:
+    """Tunes the rules that have something to tune; parameters go to conf/tuned."""
+    from stockyard.scripts import headroom_work as work
+
+    rules = [rule for rule in contest.tunable() if matches(rule, config.only)]
+    cells = [
+        (contest, scenario, rule, config.tuning_tapes)
+        for rule in rules
+        for scenario in contest.scenarios
+        if not contest.is_tuned(scenario, rule)
+    ]
+    print(f"{len(rules) * len(contest.scenarios)} searches, {len(cells)} of them to do")
+    for done in workers(work.tune_cell, cells, config.workers):
+        contest.keep_tuned(done["scenario"], done["rule"], done["entry"])
+        entry = done["entry"]
+        edge = ", ON AN EDGE" if entry["on_edge"] else ""
+        print(
+            f"{done['scenario']} {done['rule']}: {entry['score']:,.1f} a day with "
+            f"{entry['parameters']}, {entry['seconds']:.0f} s{edge}",
+            flush=True,
+        )
+
+
+def train(contest: Contest, config: DictConfig) -> None:
+    """Trains the learners that have no weights yet."""
+    from stockyard.scripts import headroom_work as work
+
+    cells = [
+        (contest, name, tuple(config.overrides))
+        for name in contest.learners
+        if matches(name, config.only) and not contest.weights(name).is_dir()
+    ]
+    print(f"{len(contest.learners)} trainings, {len(cells)} of them to do")
+    for done in workers(work.train_cell, cells, config.workers):
+        print(f"{done['name']}: {done['steps']:,} steps, {done['seconds']:.0f} s", flush=True)
+
+
+def bound(contest: Contest, config: DictConfig) -> None:
+    """Solves the perfect-information bound of the test tapes of every scenario."""
+    from stockyard.scripts import headroom_work as work
+
+    cells = [
+        (contest, scenario, range(first, min(first + 4, config.slow_tapes)))
+        for first in range(0, config.slow_tapes, 4)
+        for scenario in contest.scenarios
+    ]
+    for done in workers(work.bound_cell, cells, config.workers):
+        print(f"{done['scenario']}: tapes {done['seeds']}, {done['seconds']:.0f} s", flush=True)
+
+
+def evaluate(contest: Contest, config: DictConfig) -> None:
+    """Evaluates everybody on validation and test tapes, and writes the page."""
+    from stockyard.scripts import headroom_work as work
+    from stockyard.scripts.headroom_page import write_page
+
+    untuned = [
+        f"{scenario}: {rule}"
+        for scenario in contest.scenarios
+        for rule in contest.tunable()
+        if not contest.is_tuned(scenario, rule)
+    ]
+    if untuned:
+        raise command_line.UserError(
+            f"not tuned: {'; '.join(untuned[:5])}{' ...' if len(untuned) > 5 else ''}; run "
+            f"stockyard-headroom task={contest.task} stage=tune first"
+        )
+    tapes = (config.validation_tapes, config.tapes, config.slow_tapes)
+    cells = [(contest, scenario, *tapes) for scenario in contest.scenarios]
+    results: dict[str, Any] = {}
+    for done in workers(work.evaluate_cell, cells, config.workers):
+        results[done["scenario"]] = done
+        print(f"{done['scenario']}: {done['seconds']:.0f} s", flush=True)
+    page = Path(config.page or contest.folder / "page.md")
+    overrides = " ".join(command_line.chosen_overrides())
+    ordered = {scenario: results[scenario] for scenario in contest.scenarios}
+    write_page(page, contest, ordered, f"stockyard-headroom {overrides}".strip())
+    print(f"written: {page}")
+
+
+STAGES: dict[str, Callable[[Contest, DictConfig], None]] = {
+    "tune": tune,
+    "train": train,
+    "bound": bound,
+    "evaluate": evaluate,
+}
+
+
+def matches(name: str, only: Any) -> bool:
+    """Whether a name is asked for."""
+    patterns = command_line.plain(only)
+    if patterns is None:
+        return True
+    patterns = patterns if isinstance(patterns, list) else [patterns]
+    return any(fnmatch.fnmatchcase(name, str(pattern)) for pattern in patterns)
+
+
+def workers(
+    work: Callable[..., dict[str, Any]], cells: Sequence[tuple[Any, ...]], count: int
+) -> Iterable[dict[str, Any]]:
+    """Results as they come, from processes of one thread each, with a bar."""
+    from tqdm import tqdm
+
+    bar = tqdm(total=len(cells), unit="cell", mininterval=1.0 if sys.stderr.isatty() else 30.0)
+    with bar:
+        if count == 1 or len(cells) < 2:
+            for cell in cells:
+                yield work(*cell)
+                bar.update()
+            return
+        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+        try:
+            for done in as_completed([pool.submit(work, *cell) for cell in cells]):
+                yield done.result()
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Who competes in a task, and where their parameters, weights, bounds and results are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig
+
+import stockyard.agents
+import stockyard.conf
+from stockyard.agents.evaluation.files import write_text_atomic
+from stockyard.scripts import command_line
+
+CONTESTS = Path(stockyard.conf.__file__).parent / "headroom"
+TUNED = Path(stockyard.conf.__file__).parent / "tuned"
+WEIGHTS = Path(stockyard.agents.__file__).parent / "weights"
+BOUNDS = Path(stockyard.agents.__file__).parent / "oracles" / "bounds"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One task: its environment, scenarios, rules and learners."""
+
+    task: str
+    env: dict[str, Any]
+    naive: str
+    rules: tuple[str, ...]  # judged on all test tapes
+    slow: tuple[str, ...]  # judged on fewer
+    learners: dict[str, dict[str, Any]]  # name with its seed -> experiment, seed, name
+    scenarios: tuple[str, ...]
+    folder: Path  # of results
+
+    @classmethod
+    def from_config(cls, config: DictConfig) -> Contest:
+        """Reads the file of a task.
+
+        Raises:
+            ValueError: for an unknown task or scenario.
+        """
+        from stockyard.envs.scenarios import BENCHMARK, names
+
+        known = sorted(path.stem for path in CONTESTS.glob("*.yaml"))
+        if config.task not in known:
+            raise ValueError(f"task: unknown {config.task!r}; known: {', '.join(known)}")
+        data = yaml.safe_load((CONTESTS / f"{config.task}.yaml").read_text(encoding="utf-8"))
+        scenarios = command_line.plain(config.scenarios) or BENCHMARK
+        for scenario in scenarios:
+            if scenario not in names():
+                raise ValueError(f"scenarios: unknown {scenario!r}; known: {', '.join(names())}")
+        learners = {
+            f"{name}_s{seed}": {"experiment": given["experiment"], "seed": seed, "name": name}
+            for name, given in data["learners"].items()
+            for seed in given["seeds"]
+        }
+        return cls(
+            task=config.task,
+            env=dict(data["env"]),
+            naive=data["naive"],
+            rules=tuple(data["rules"]),
+            slow=tuple(data["slow"] or ()),
+            learners=learners,
+            scenarios=tuple(scenarios),
+            folder=Path(config.runs) / config.task,
+        )
+
+    def spec(self, scenario: str) -> dict[str, Any]:
+        """The environment of a scenario."""
+        return {**self.env, "scenario": scenario}
+
+    def tunable(self) -> list[str]:
+        """The rules that have something to tune."""
+        from stockyard.agents.heuristics.base import search_of
+        from stockyard.agents.policy import registered
+
+        entries = registered()
+        every = (self.naive, *self.rules, *self.slow)
+        for rule in every:
+            if rule not in entries:
+                raise ValueError(f"{rule!r} of conf/headroom is no heuristic")
+        return [rule for rule in every if search_of(entries[rule].resolve()) is not None]
+
+    def tuned_file(self, scenario: str) -> Path:
+        """Where the tuned parameters of a scenario's rules are."""
+        return TUNED / self.task / f"{scenario}.yaml"
+
+    def tuned(self, scenario: str) -> dict[str, Any]:
+        """Rule -> parameters, score, seconds and date of its search."""
+        path = self.tuned_file(scenario)
+        if not path.is_file():
+            return {}
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+
+    def is_tuned(self, scenario: str, rule: str) -> bool:
+        """Whether a rule has been tuned for a scenario."""
+        return rule in self.tuned(scenario)
+
+    def keep_tuned(self, scenario: str, rule: str, entry: Mapping[str, Any]) -> None:
+        """Adds the result of a search to the scenario's file."""
+        entries = {**self.tuned(scenario), rule: dict(entry)}
+        ordered = {name: entries[name] for name in sorted(entries)}
+        text = f"# {self.task}, {scenario}: rules tuned on training tapes by stockyard-headroom\n"
+        text += yaml.safe_dump(ordered, sort_keys=False, width=100)
+        write_text_atomic(self.tuned_file(scenario), text)
+
+    def parameters(self, scenario: str, rule: str) -> dict[str, Any]:
+        """What a rule is made with in a scenario."""
+        return dict(self.tuned(scenario).get(rule, {}).get("parameters", {}))
+
+    def weights(self, learner: str) -> Path:
+        """The folder of a trained learner."""
+        return WEIGHTS / self.task / learner
+
+    def trained(self) -> list[str]:
+        """The learners that have weights."""
+        return [name for name in self.learners if self.weights(name).is_dir()]
+
+    def bounds_file(self) -> Path:
+        """Where solved bounds are kept."""
+        return BOUNDS / f"{self.task}.jsonl"
+
+    def result_file(self, scenario: str) -> Path:
+        """Where the results of a scenario are kept."""
+        return self.folder / f"{scenario}.json"
+
+    def fingerprint(self, scenario: str, policy: str) -> str:
+        """Changes with a policy's parameters or weights, and with the environment."""
+        content: Any
+        if policy in self.learners:
+            folder = self.weights(policy)
+            files = sorted(path for path in folder.iterdir() if path.suffix in (".zip", ".json"))
+            content = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+        else:
+            content = self.parameters(scenario, policy)
+        text = json.dumps([policy, self.spec(scenario), content], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,376 @@
+"""The page of `stockyard-headroom`: tables for people, JSON for machines, a picture."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockyard.agents.evaluation.files import write_json_atomic, write_text_atomic
+from stockyard.agents.evaluation.statistics import bootstrap_interval
+from stockyard.scripts.headroom_contest import Contest
+
+Floats = NDArray[np.float64]
+Results = Mapping[str, Any]  # scenario -> what `headroom_work.evaluate_cell` returned
+
+SOLVED = 0.95
+"""Share of the gap that a rule closes where a scenario counts as nearly solved."""
+
+
+def write_page(path: Path, contest: Contest, results: Results, command: str) -> None:
+    """Writes the page, its JSON file and its picture.
+
+    Args:
+        path: Markdown file.
+        contest: who competed.
+        results: by scenario.
+        command: that made it.
+    """
+    summary = {scenario: summarise(contest, result) for scenario, result in results.items()}
+    groups = _groups(contest, results)
+    record = {
+        "task": contest.task,
+        "date": time.strftime("%Y-%m-%d"),
+        "command": command,
+        "scenarios": summary,
+        "training": {name: _training(contest, name) for name in contest.trained()},
+    }
+    write_json_atomic(path.with_suffix(".json"), record)
+    draw(path.with_suffix(".png"), contest, summary)
+    write_text_atomic(path, "\n".join(_lines(path, contest, summary, groups, record)) + "\n")
+
+
+def summarise(contest: Contest, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a scenario: profits, gaps closed, the best of each kind, differences."""
+    policies = result["policies"]
+    test = {name: np.array(entry["test"]["returns"]) for name, entry in policies.items()}
+    bound = result.get("bound")
+    rival = best_of(policies, [contest.naive, *contest.rules, *contest.slow])
+    learners = [name for name in policies if name in contest.learners]
+    learner = best_of(policies, learners) if learners else None
+    summary: dict[str, Any] = {
+        "profit": {name: float(values.mean()) for name, values in test.items()},
+        "standard_error": {name: _error(values) for name, values in test.items()},
+        "tapes": {name: len(values) for name, values in test.items()},
+        "milliseconds": {name: entry["test"]["milliseconds"] for name, entry in policies.items()},
+        "metrics": {name: entry["test"]["metrics"] for name, entry in policies.items()},
+        "best_rival": rival,
+        "best_learner": learner,
+        "against_best_rival": {
+            name: difference(values, test[rival]) for name, values in test.items() if name != rival
+        },
+    }
+    if bound is not None:
+        limits = np.array(bound["per_period"])
+        summary["bound"] = {
+            "profit": float(limits.mean()),
+            "tapes": len(limits),
+            "optimal": bound["optimal"],
+            "seconds": bound["seconds"],
+        }
+        summary["gap_closed"] = {
+            name: gap_closed(values, test[contest.naive], limits) for name, values in test.items()
+        }
+        summary["beaten"] = [  # law L13: must stay empty
+            name
+            for name, values in test.items()
+            if (
+                values[: len(limits)] > limits[: len(values)] + 1e-6 * np.abs(limits[: len(values)])
+            ).any()
+        ]
+    return summary
+
+
+def best_of(policies: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The best on validation tapes; who ran on fewer is compared on those."""
+    scores = {name: np.array(policies[name]["validation"]["returns"]) for name in names}
+    most = max(len(values) for values in scores.values())
+    best = max(
+        (name for name, values in scores.items() if len(values) == most),
+        key=lambda name: float(scores[name].mean()),
+    )
+    for name, values in scores.items():
+        if len(values) < most and values.mean() > scores[best][: len(values)].mean():
+            best = name
+    return best
+
+
+def difference(values: Floats, rival: Floats) -> dict[str, Any]:
+    """Paired difference on the tapes that both met, USD a day, with its interval."""
+    count = min(len(values), len(rival))
+    gap = values[:count] - rival[:count]
+    interval = bootstrap_interval(gap)
+    return {
+        "mean": float(gap.mean()),
+        "low": interval.low,
+        "high": interval.high,
+        "percent": 100.0 * float(gap.mean()) / abs(float(rival[:count].mean())),
+        "tapes": count,
+        "share_better": float((gap > 0).mean()),
+    }
+
+
+def gap_closed(values: Floats, naive: Floats, bound: Floats) -> float:
+    """(J - J_naive) / (J_bound - J_naive), means over the tapes that all met."""
+    count = min(len(values), len(bound))
+    stake = bound[:count].mean() - naive[:count].mean()
+    return float((values[:count].mean() - naive[:count].mean()) / max(stake, 1e-9))
+
+
+def _error(values: Floats) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _training(contest: Contest, name: str) -> dict[str, Any]:
+    record = json.loads((contest.weights(name) / "run.json").read_text(encoding="utf-8"))
+    kept = ("steps", "seconds", "training_seconds", "git_commit", "seed")
+    return {key: record.get(key) for key in kept}
+
+
+def _groups(contest: Contest, results: Results) -> dict[str, list[str]]:
+    """Learner without its seed -> its entries, in the order of the file."""
+    present = {name for result in results.values() for name in result["policies"]}
+    groups: dict[str, list[str]] = {}
+    for name, given in contest.learners.items():
+        if name in present:
+            groups.setdefault(given["name"], []).append(name)
+    return groups
+
+
+def _lines(
+    path: Path,
+    contest: Contest,
+    summary: Mapping[str, Any],
+    groups: Mapping[str, Sequence[str]],
+    record: Mapping[str, Any],
+) -> list[str]:
+    first = next(iter(summary.values()))
+    most = max(first["tapes"].values())
+    few = [name for name, count in first["tapes"].items() if count < most]
+    lines = [
+        f"# Headroom: {contest.task}",
+        "",
+        f"Made on {record['date']} by `{record['command']}`. Size `{contest.env['size']}`, "
+        f"`{contest.env['id']}`; profit in USD a day on {most} held-out tapes"
+        + (f" ({', '.join(few)}: on {min(first['tapes'].values())})" if few else "")
+        + ". Rules are tuned for each scenario on training tapes "
+        f"(`conf/tuned/{contest.task}`); the best rule and the best learner are chosen on "
+        "validation tapes; differences are paired by tape, intervals are 95 % (BCa bootstrap over "
+        "tapes). Learners with several seeds: mean, and in brackets lowest and highest.",
+        "",
+        f"![Gap closed]({path.with_suffix('.png').name})",
+        "",
+        *_verdict(contest, summary),
+        "",
+        "## Best learner against best tuned rule",
+        "",
+        *_duel_table(summary),
+        "",
+        "## Gap closed",
+        "",
+        "(J - J_naive) / (J_bound - J_naive) in percent, on the tapes of the bound; the bound "
+        "knows the whole tape, so nobody comes to 100.",
+        "",
+        *_table(contest, summary, groups, "gap_closed", lambda x: f"{100.0 * x:.1f}"),
+        "",
+        "## Profit, USD a day",
+        "",
+        *_table(contest, summary, groups, "profit", lambda x: f"{x:,.0f}", with_bound=True),
+        "",
+        "## Transfer: difference to the best tuned rule of each scenario, percent of its profit",
+        "",
+        "Rows are learners; a generalist was trained on a mixture of all scenarios, a specialist "
+        "on the one in its name.",
+        "",
+        *_transfer_table(contest, summary, groups),
+        "",
+        "## Time",
+        "",
+        *_time_table(contest, summary, record),
+    ]
+    return lines
+
+
+def _verdict(contest: Contest, summary: Mapping[str, Any]) -> list[str]:
+    """What the numbers say, in sentences."""
+    above: list[str] = []
+    below: list[str] = []
+    unclear: list[str] = []
+    for scenario, told in summary.items():
+        if told["best_learner"] is None:
+            continue
+        gap = told["against_best_rival"][told["best_learner"]]
+        where = above if gap["low"] > 0 else below if gap["high"] < 0 else unclear
+        where.append(scenario)
+    lines = []
+    if above or below or unclear:
+        lines.append(
+            f"The best learner beats the best tuned rule with an interval above zero in "
+            f"{len(above)} of {len(summary)} scenarios"
+            + (f"; it is worse in {', '.join(below)}" if below else "")
+            + (f"; undecided in {', '.join(unclear)}" if unclear else "")
+            + "."
+        )
+    solved = [
+        scenario
+        for scenario, told in summary.items()
+        if "gap_closed" in told
+        and max(told["gap_closed"][name] for name in (contest.naive, *contest.rules)) > SOLVED
+    ]
+    if solved:
+        lines.append(f"Nearly solved by a rule, so no test of skill: {', '.join(solved)}.")
+    beaten = [scenario for scenario, told in summary.items() if told.get("beaten")]
+    if beaten:
+        lines.append(f"**A bound was beaten, which must not be: {', '.join(beaten)}.**")
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    return [_row(names), _row(["---", *["---:"] * (len(names) - 1)])]
+
+
+def _duel_table(summary: Mapping[str, Any]) -> list[str]:
+    lines = _header(
+        ["scenario", "best rule", "best learner", "difference", "95 % interval", "percent"]
+    )
+    for scenario, told in summary.items():
+        learner = told["best_learner"]
+        if learner is None:
+            lines.append(_row([scenario, told["best_rival"], "-", "-", "-", "-"]))
+            continue
+        gap = told["against_best_rival"][learner]
+        lines.append(
+            _row(
+                [
+                    scenario,
+                    told["best_rival"],
+                    learner,
+                    f"{gap['mean']:+,.1f}",
+                    f"{gap['low']:+,.1f} to {gap['high']:+,.1f}",
+                    f"{gap['percent']:+.2f}",
+                ]
+            )
+        )
+    return lines
+
+
+def _table(
+    contest: Contest,
+    summary: Mapping[str, Any],
+    groups: Mapping[str, Sequence[str]],
+    figure: str,
+    shown: Any,
+    with_bound: bool = False,
+) -> list[str]:
+    """Policies by scenarios; the best of rules and learners in bold."""
+    scenarios = [scenario for scenario, told in summary.items() if figure in told]
+    if not scenarios:
+        return ["No bounds are solved yet: `stockyard-headroom stage=bound`."]
+    lines = _header(["policy", *scenarios])
+    for rule in (contest.naive, *contest.rules, *contest.slow):
+        cells = []
+        for scenario in scenarios:
+            text = shown(summary[scenario][figure][rule])
+            cells.append(f"**{text}**" if summary[scenario]["best_rival"] == rule else text)
+        lines.append(_row([rule, *cells]))
+    for group, names in groups.items():
+        cells = []
+        for scenario in scenarios:
+            values = [summary[scenario][figure][name] for name in names]
+            text = shown(float(np.mean(values)))
+            if len(values) > 1:
+                text += f" ({shown(min(values))}, {shown(max(values))})"
+            is_best = summary[scenario]["best_learner"] in names
+            cells.append(f"**{text}**" if is_best else text)
+        lines.append(_row([group, *cells]))
+    if with_bound and any("bound" in told for told in summary.values()):
+        cells = [
+            f"{summary[s]['bound']['profit']:,.0f} ({summary[s]['bound']['tapes']} tapes)"
+            if "bound" in summary[s]
+            else "-"
+            for s in scenarios
+        ]
+        lines.append(_row(["perfect information", *cells]))
+    return lines
+
+
+def _transfer_table(
+    contest: Contest, summary: Mapping[str, Any], groups: Mapping[str, Sequence[str]]
+) -> list[str]:
+    lines = _header(["learner", *summary])
+    for group, names in groups.items():
+        cells = []
+        for told in summary.values():
+            values = [told["against_best_rival"][name]["percent"] for name in names]
+            cells.append(f"{np.mean(values):+.1f}")
+        lines.append(_row([group, *cells]))
+    return lines
+
+
+def _time_table(
+    contest: Contest, summary: Mapping[str, Any], record: Mapping[str, Any]
+) -> list[str]:
+    lines = _header(["policy", "tuning or training, s", "ms a decision"])
+    first = next(iter(summary.values()))
+    for rule in (contest.naive, *contest.rules, *contest.slow):
+        seconds = [
+            contest.tuned(scenario).get(rule, {}).get("seconds", 0.0) for scenario in summary
+        ]
+        spent = f"{sum(seconds):,.0f} (all scenarios)" if any(seconds) else "-"
+        lines.append(_row([rule, spent, f"{first['milliseconds'][rule]:.3f}"]))
+    for name, training in record["training"].items():
+        if name in first["milliseconds"]:
+            took = f"{training['seconds']:,.0f}"
+            lines.append(_row([name, took, f"{first['milliseconds'][name]:.3f}"]))
+    return lines
+
+
+def draw(path: Path, contest: Contest, summary: Mapping[str, Any]) -> None:
+    """Draws the gap closed by the naive rule, rules, the best rule and the best learner."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from stockyard.agents.evaluation.files import atomic_path
+
+    figure = Figure(figsize=(9.0, 0.42 * len(summary) + 1.4), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    scenarios = list(summary)
+    key = "gap_closed" if all("gap_closed" in told for told in summary.values()) else "profit"
+    scale = 100.0 if key == "gap_closed" else 1.0
+    for row, scenario in enumerate(scenarios):
+        told = summary[scenario]
+        others = [
+            scale * told[key][rule]
+            for rule in (*contest.rules, *contest.slow)
+            if rule != told["best_rival"]
+        ]
+        axes.plot(others, [row] * len(others), "|", color="#9aa5b1", markersize=9)
+        axes.plot(scale * told[key][told["best_rival"]], row, "o", color="#c2410c", markersize=7)
+        if told["best_learner"] is not None:
+            learned = scale * told[key][told["best_learner"]]
+            axes.plot(learned, row, "D", color="#2563eb", markersize=6)
+    axes.plot([], [], "|", color="#9aa5b1", markersize=9, label="other rules")
+    axes.plot([], [], "o", color="#c2410c", label="best tuned rule")
+    axes.plot([], [], "D", color="#2563eb", label="best learner")
+    axes.set_yticks(range(len(scenarios)), scenarios)
+    axes.invert_yaxis()
+    axes.grid(axis="x", color="#e4e7eb")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    label = "gap to perfect information closed, %" if key == "gap_closed" else "USD a day"
+    axes.set_xlabel(label)
+    axes.set_title(f"{contest.task}: naive is 0, perfect information 100", loc="left", fontsize=10)
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0.0, -0.28))
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,0 +1,194 @@
+"""The cells of `stockyard-headroom`, each done by one process on one thread."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stockyard.scripts.headroom_contest import Contest
+
+KEPT = ("run.json", "config.yaml", "evaluations.json", "best_model.zip")
+"""Files of a run folder that are kept beside the code."""
+
+TAPES_AT_ONCE = 64
+"""Test tapes that a slow rule meets at once, so that an interruption loses little."""
+
+TIME_LIMIT = 60.0
+"""Seconds for the bound of one tape."""
+
+
+def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[str, Any]:
+    """Tunes one rule in one scenario."""
+    from stockyard import agents
+
+    begun = time.perf_counter()
+    result = agents.tune(rule, contest.spec(scenario), tapes=tapes)
+    entry = {
+        "parameters": _plain(result.parameters),
+        "score": round(result.score, 3),
+        "on_edge": bool(result.on_edge),
+        "candidates": len(result.history),
+        "tapes": tapes,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    return {"scenario": scenario, "rule": rule, "entry": entry}
+
+
+def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as YAML keeps them, six figures each."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, list | tuple | np.ndarray):
+            return [short(one) for one in value]
+        if isinstance(value, bool | np.bool_):
+            return bool(value)
+        if isinstance(value, int | np.integer):
+            return int(value)
+        return float(f"{float(value):.6g}") if isinstance(value, float | np.floating) else value
+
+    return {name: short(value) for name, value in parameters.items()}
+
+
+def train_cell(contest: Contest, name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Trains one learner and keeps what loading it needs."""
+    import hydra
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    from stockyard.agents.evaluation.files import write_text_atomic
+    from stockyard.agents.learners.course import use_one_thread
+    from stockyard.agents.learners.run_folder import RunFolder
+    from stockyard.scripts import command_line
+
+    use_one_thread()
+    given = contest.learners[name]
+    chosen = [f"experiment={given['experiment']}", f"seed={given['seed']}", *overrides]
+    if GlobalHydra.instance().is_initialized():
+        config = compose("config", chosen)
+    else:
+        with initialize_config_module("stockyard.conf", version_base="1.3"):
+            config = compose("config", chosen)
+    folder = RunFolder(contest.folder / "training" / name)
+    spec = command_line.specification(config.env)
+    learner = hydra.utils.instantiate(config.agent, _convert_="all")
+    if not folder.config.is_file():
+        write_text_atomic(folder.config, command_line.resolved_yaml(config))
+    result = learner.train(
+        spec,
+        folder,
+        **command_line.training(config),
+        name=name,
+        resume=bool(folder.checkpoint_steps()),
+    )
+    if result.interrupted:  # half-trained weights must not be taken for the result
+        raise KeyboardInterrupt
+    target = contest.weights(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        for file in KEPT:
+            shutil.copy2(folder.path / file, Path(temporary) / file)
+        shutil.copytree(temporary, target)
+    record = folder.read_record()
+    return {"name": name, "steps": record["steps"], "seconds": record["seconds"]}
+
+
+def bound_cell(contest: Contest, scenario: str, seeds: range) -> dict[str, Any]:
+    """Bounds some test tapes of a scenario."""
+    from stockyard.agents.oracles.perfect_information import perfect_information
+
+    begun = time.perf_counter()
+    perfect_information(
+        contest.spec(scenario),
+        list(seeds),
+        cache=contest.bounds_file(),
+        time_limit=TIME_LIMIT,
+    )
+    seconds = time.perf_counter() - begun
+    return {"scenario": scenario, "seeds": f"{seeds[0]} to {seeds[-1]}", "seconds": seconds}
+
+
+def evaluate_cell(
+    contest: Contest, scenario: str, validation_tapes: int, tapes: int, slow_tapes: int
+) -> dict[str, Any]:
+    """Evaluates everybody in one scenario; what is known already is not done again."""
+    from stockyard import agents
+    from stockyard.agents.evaluation.files import write_json_atomic
+    from stockyard.agents.evaluation.rollout import build, rollout
+
+    begun = time.perf_counter()
+    spec = contest.spec(scenario)
+    path = contest.result_file(scenario)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    entries: dict[str, Any] = {}
+    built: dict[tuple[str | None, str], Any] = {}
+    policies = [contest.naive, *contest.rules, *contest.slow, *contest.trained()]
+    try:
+        for name in policies:
+            is_slow = name in contest.slow
+            numbers = {
+                "validation": slow_tapes if is_slow else validation_tapes,
+                "test": slow_tapes if is_slow else tapes,
+            }
+            key = contest.fingerprint(scenario, name)
+            entry = known.get("policies", {}).get(name, {})
+            if entry.get("fingerprint") == key and entry.get("numbers") == numbers:
+                entries[name] = entry
+                continue
+            if name in contest.learners:
+                policy = agents.load(contest.weights(name))
+            else:
+                policy = agents.make(name, spec, **contest.parameters(scenario, name))
+            entry = {"fingerprint": key, "numbers": numbers}
+            for split, number in numbers.items():
+                mode = getattr(policy, "action_mode", None)
+                where = (mode, f"{split} {number}")
+                if where not in built:
+                    built[where] = build(spec, num_envs=number, split=split, action_mode=mode)
+                envs = built[where]
+                fitted = policy.for_env(envs) if hasattr(policy, "for_env") else policy
+                result = rollout(fitted, envs, seed=0)
+                entry[split] = {
+                    "returns": [round(float(one), 4) for one in result.per_period_mean],
+                    "milliseconds": result.milliseconds_per_decision,
+                    "metrics": result.summary()["metrics"],
+                }
+            entries[name] = entry
+            write_json_atomic(path, {"scenario": scenario, "policies": entries})
+    finally:
+        for envs in built.values():
+            envs.close()
+    content = {
+        "scenario": scenario,
+        "policies": entries,
+        "bound": _bound(contest, scenario, slow_tapes),
+    }
+    write_json_atomic(path, content)
+    return {**content, "seconds": time.perf_counter() - begun}
+
+
+def _bound(contest: Contest, scenario: str, tapes: int) -> dict[str, Any] | None:
+    """The bounds of the first test tapes, as far as they are solved."""
+    from stockyard.agents.oracles.perfect_information import perfect_information
+
+    if not contest.bounds_file().is_file():
+        return None
+    found = perfect_information(
+        contest.spec(scenario), range(tapes), cache=contest.bounds_file(), only_cached=True
+    )
+    solved = np.isfinite(found.per_period)
+    if not solved.any():
+        return None
+    count = int(np.argmin(solved)) if not solved.all() else tapes
+    return {
+        "per_period": [round(float(one), 4) for one in found.per_period[:count]],
+        "seconds": float(np.median(found.seconds[:count])) if count else None,
+        "optimal": int(found.is_optimal[:count].sum()),
+    }
