@@ -76,10 +76,7 @@ class MartingaleForecaster:
 
     def next_week(self, path: DemandPath, periods: Ints) -> Floats:
         """See `Forecaster`."""
-        h = self.periods_per_day
-        mean, _ = self.demand.daily(path.signals, periods, 7 * h, h, by_region=True)
-        # a running total adds in the same order whatever stands beside a product; `sum` does not
-        return np.asarray(np.cumsum(mean, axis=1)[:, -1] / 7.0)
+        return self.demand.expected_week(path.signals, periods, self.periods_per_day)
 
     def quantiles(self, mean: Array, horizons: tuple[int, ...], extra: Array | None) -> Array:
         """See `Forecaster`; the log deviation is that of `log_variance`."""

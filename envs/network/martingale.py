@@ -374,6 +374,20 @@ class MartingaleDemand:
             extra += signals["launch"].left[day][:, None, :]
         return units, extra
 
+    def expected_week(self, signals: dict[str, Any], periods: Ints, h: int) -> Floats:
+        """What is expected by region over the week from each of `periods` on, (K, R, P) a day."""
+        regions, products = len(self.shares), self.baseline.shape[1]
+        week = np.empty((len(periods), regions, products))
+        split = bool(self.regional_sd)
+        size = max(1, CHUNK // (7 * h * products * (regions if split else 1)))
+        for k in range(0, len(periods), size):
+            part = periods[k : k + size]
+            mean, _ = self.daily(signals, part, 7 * h, h, by_region=split)
+            # a running total adds in one order whatever stands beside a product; `sum` does not
+            total = np.cumsum(mean, axis=1)[:, -1] / 7.0
+            week[k : k + size] = total if split else total[:, None] * self.shares[:, None]
+        return week
+
     def daily(
         self, signals: dict[str, Any], periods: Ints, ahead: int, h: int, by_region: bool = False
     ) -> tuple[Floats, dict[int, Floats]]:
@@ -388,7 +402,7 @@ class MartingaleDemand:
             periods: (K,) first periods.
             ahead: how many.
             h: periods per day.
-            by_region: split the first result by region.
+            by_region: split the first result by region, where regions have waves of their own.
 
         Returns:
             Units (K, ahead, P), or (K, ahead, R, P); and of each uncertain shock the part of it
@@ -420,8 +434,6 @@ class MartingaleDemand:
         if factor is not None:
             mean = mean * np.maximum(factor, 0.0)
         if not self.regional_sd:
-            if by_region:
-                mean = mean[:, :, None] * self.shares[:, None]
             return mean, courses
         gap = (day - now[:, None])[..., None, None].astype(np.float32)
         decay = np.float32(self.regional_decay) ** (gap + np.float32(1.0))
