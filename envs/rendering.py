@@ -213,6 +213,7 @@ def _draw_series(
 def _plain(axes: Any, days: Floats) -> None:
     """A quiet frame and a time axis that begins at 0."""
     axes.set_xlim(0.0, days[-1])
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize=7.5, colors=MUTED, length=2.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(PALE)

@@ -33,9 +33,9 @@ def position_at_nodes(params: Params, state: State) -> Array:
     """
     plans = params.plans
     units = state.on_hand if state.yard is None else state.on_hand + state.yard
-    if params.feeds_twice:
-        for slot in state.inbound:
-            units = plus_gathered(units, slot, plans.inbound_to_node)
+    if params.feeds_twice and state.inbound:
+        coming = sum(state.inbound[1:], start=state.inbound[0])
+        units = plus_gathered(units, coming, plans.inbound_to_node)
     under_way = state.staged
     for slot in state.transfers:
         under_way = slot if under_way is None else under_way + slot

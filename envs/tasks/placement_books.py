@@ -8,7 +8,6 @@ from stockyard.envs.network.arrays import (
     Array,
     as_like,
     at_least,
-    copy_of,
     namespace,
     stack,
 )
@@ -91,9 +90,8 @@ class PlacerBooks:
         h = self.world.network.periods_per_day
         nothing = state.position * 0.0
         left: Array = nothing
-        if state.inbound:
-            coming: Array = sum(state.inbound[1:], start=state.inbound[0])
-            left = sum((coming[:, lane] for lane in self.dock_lanes), nothing)
+        for lane in self.dock_lanes:
+            left = sum((slot[:, lane] for slot in state.inbound), left)
         if books.unfilled:
             left = left + books.unfilled[0]
         days = [sum(books.quoted[k : k + h], nothing) for k in range(0, QUOTED_DAYS * h, h)]
@@ -108,7 +106,5 @@ class PlacerBooks:
 
 def _sold_by_region(flows: Flows) -> Array:
     """Units sold by region, (B, R, P)."""
-    total = copy_of(flows.served[0])
-    for units in flows.served[1:]:
-        total = total + units
+    total: Array = sum(flows.served[1:], start=flows.served[0])
     return total

@@ -1,5 +1,6 @@
 """Pictures show something, and the environment runs without them."""
 
+import functools
 from typing import Any
 
 import gymnasium as gym
@@ -21,20 +22,21 @@ EVERY: list[dict[str, Any]] = [
 ]
 
 
-def played(spec: dict[str, Any], steps: int = 3) -> Any:
-    """An environment some steps into an episode."""
-    env = gym.make(**spec, render_mode="rgb_array")
+@functools.cache
+def played(number: int) -> Any:
+    """An environment of `EVERY` some steps into an episode; tests only look at it."""
+    env = gym.make(**EVERY[number], render_mode="rgb_array")
     env.reset(seed=0)
     env.action_space.seed(0)
-    for _ in range(steps):
+    for _ in range(8):
         env.step(env.action_space.sample())
     return env.unwrapped
 
 
-@pytest.mark.parametrize("spec", EVERY, ids=lambda spec: spec["id"].split("/")[1])
-def test_render_returns_a_picture_of_the_episode(spec: dict[str, Any]) -> None:
+@pytest.mark.parametrize("number", range(len(EVERY)))
+def test_render_returns_a_picture_of_the_episode(number: int) -> None:
     """An rgb_array (H, W, 3) that is not blank, whatever the network."""
-    picture = played(spec).render()
+    picture = played(number).render()
     assert picture.dtype == np.uint8
     assert picture.shape[2] == 3
     assert picture.std() > 5
@@ -60,10 +62,8 @@ def test_render_mode_none_draws_nothing() -> None:
 
 def test_a_figure_can_be_saved(tmp_path: Any) -> None:
     """The ending names the format."""
-    env = played(EVERY[1])
-    for name in ("episode.png", "episode.svg"):
-        env.save_figure(tmp_path / name)
-        assert (tmp_path / name).stat().st_size > 10_000
+    played(3).save_figure(tmp_path / "episode.svg")
+    assert (tmp_path / "episode.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_frames_tell_what_happened() -> None:
@@ -84,11 +84,10 @@ def test_frames_tell_what_happened() -> None:
     assert used == pytest.approx(float(info["metrics"]["utilisation_storage"]), rel=0.2)
 
 
-@pytest.mark.parametrize("spec", EVERY, ids=lambda spec: spec["id"].split("/")[1])
-def test_no_labels_overlap(spec: dict[str, Any]) -> None:
+@pytest.mark.parametrize("number", range(len(EVERY)))
+def test_no_labels_overlap(number: int) -> None:
     """Neither on the map nor between titles, legends and ticks of the panels."""
-    env = played(spec, steps=8)
-    figure = env.figure()
+    figure = played(number).figure()
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     boxes = []

@@ -407,8 +407,13 @@ def test_tiers_and_tariffs_are_those_of_the_lanes(world: World) -> None:
     np.testing.assert_allclose(seen["tariff"][0][lanes.node, lanes.region], lanes.tariff, rtol=1e-6)
 
 
-def test_what_has_not_happened_is_not_seen(world: World) -> None:
-    """L12: other demand and other deliveries from now on change nothing of today's observation."""
+@pytest.mark.parametrize("scenario", ["steady", "fc_outage", "cold_start"])
+def test_what_has_not_happened_is_not_seen(scenario: str) -> None:
+    """L12: nothing of today's observation rests on what the tape holds from now on.
+
+    Other demand, deliveries, limits and later forecasts change nothing; what is announced stays.
+    """
+    world = build_world(scenario, "small", "placement")
     task, params, view = start(world)
     for _ in range(5):
         view = advance(world, task, params, view, Decisions())[0]
@@ -423,12 +428,34 @@ def test_what_has_not_happened_is_not_seen(world: World) -> None:
     epoch = -(-now // tape.epoch_periods)
     changes: dict[str, Any] = {"demand": other(tape.demand, now)}
     for field in ("fraction", "quoted", "lead"):
-        changes[field] = np.ceil(other(getattr(tape, field), epoch))
+        changed = other(getattr(tape, field), epoch)
+        changes[field] = changed if field == "fraction" else np.ceil(changed)
+    for field in ("forecast_daily", "outlook"):
+        changes[field] = other(getattr(tape, field), now + 1)
+    changes["recorded"] = other(tape.recorded, epoch)
+    changes["limits"] = {
+        name: other(limit, now) if name in tape.announced else limit
+        for name, limit in tape.limits.items()
+    }
+    changes["announced"] = {
+        name: np.concatenate((ahead[:, : now + 1], other(ahead[:, now + 1 :], 0)), axis=1)
+        for name, ahead in tape.announced.items()
+    }
+    if scenario == "fc_outage":
+        assert changes["announced"]
     changed = dataclasses.replace(tape, **changes)
     seen = task.observe(params, view)
     again = task.observe(params, view._replace(tape=changed))
     for field, values in seen.items():
         np.testing.assert_array_equal(values, again[field], err_msg=field)
+
+
+def test_the_page_names_every_field_and_mode(world: World) -> None:
+    """The class docstring is the documentation page."""
+    page = Placement.__doc__ or ""
+    task = Placement(world)
+    for name in (*task.observation_space().spaces, *task.action_modes):
+        assert f"`{name}`" in page
 
 
 # gradients
