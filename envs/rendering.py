@@ -191,7 +191,8 @@ def _draw_series(
     network: Network, frames: Sequence[Frame], figure: Any, where: Any, periods_per_day: int
 ) -> None:
     """Panels one above the other, on one time axis in days."""
-    days = np.arange(1, len(frames) + 1) / periods_per_day
+    frames = [frames[0]._replace(ordered=0.0), *frames]  # so that the first period has a width
+    days = np.arange(len(frames)) / periods_per_day
     has_speeds = len(network.acceptance_by_tier) > 1
     panels = [_panel_stock, _panel_demand, _panel_in_stock]
     panels += [_panel_speed] if has_speeds else []

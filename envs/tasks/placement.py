@@ -81,7 +81,8 @@ class Placement:
     a level: it multiplies that level and what the rule pushes beyond it.
     In `cover_split` the share of a week's orders that skips the dock goes straight from the
     supplier to the centres, in proportion to their served demand, two days slower and 3 % dearer;
-    on other days than an order's it means nothing.
+    on other days than an order's it means nothing. Minimum orders and case packs, where a scenario
+    has them, hold for each part.
 
     What is out of reach is projected (`info["clip_fraction"]`): a dock that is short shares its
     stock in proportion to what its lanes ask, lanes into one centre share its free space likewise.
