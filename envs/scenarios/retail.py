@@ -259,9 +259,17 @@ def _network(
 
 
 def _throughput(network: Network, rate: Floats) -> Floats:
-    """Mean units per period through each node, (N, P), if first choices are always met."""
+    """Mean units per period through each node, (N, P), if first choices are always met.
+
+    Centres of one metro that are equally near share its demand.
+    """
     through = np.zeros((network.num_nodes, network.num_products))
-    np.add.at(through, network.ranks()[0].node, rate)
+    lanes = network.outbound
+    for region in range(network.num_regions):
+        own = np.flatnonzero(lanes.region == region)
+        rank = lanes.tier[own] * 1e6 + lanes.distance[own]
+        first = lanes.node[own[rank <= rank.min() + 1e-6]]
+        through[first] += rate[region] / len(first)
     through[network.inbound.head] += rate.sum(axis=0) * _first_lane(network)
     return through
 
@@ -280,11 +288,11 @@ def _capacities(dims: Size, retail: Retail, network: Network, rate: Floats) -> C
     storage = volume * retail.local_space_days
     storage[:docks] = volume[:docks] * retail.crossdock_space_days
     storage[docks : docks + regional] = network_volume * retail.regional_space_days / regional
-    # A regional centre takes what local centres do not: size it for its share of the rest.
-    inflow = volume.copy()
-    inflow[docks : docks + regional] = np.maximum(
-        volume[docks : docks + regional], network_volume / regional
-    )
+    # A regional centre takes what local centres do not: size it for its share of all.
+    inflow, picked = volume.copy(), units.copy()
+    share = slice(docks, docks + regional)
+    inflow[share] = np.maximum(volume[share], network_volume / regional)
+    picked[share] = np.maximum(units[share], rate.sum() / regional)
     receiving = inflow * retail.centre_receiving
     receiving[:docks] = inflow[:docks] * retail.crossdock_receiving
     supplied = np.array(
@@ -296,7 +304,7 @@ def _capacities(dims: Size, retail: Retail, network: Network, rate: Floats) -> C
     return Capacities(
         storage=storage,
         receiving=receiving,
-        outbound=np.maximum(units * retail.outbound, 1.0),
+        outbound=np.maximum(picked * retail.outbound, 1.0),
         supplier=np.maximum(supplied * retail.supplier, 1.0),
         yard=inflow * retail.yard_days,
         storage_rent=np.ones(1),
