@@ -74,6 +74,12 @@ def test_a_rule_without_parameters_cannot_be_tuned():
 
 SHORT = {"horizon": 40}
 POISSON = textbook.Poisson(4)
+IN_RETAIL = (
+    *("dual_balancing", "priced_newsvendor", "space_priced_newsvendor", "smoothed_base_stock"),
+    *("capacity_priced_newsvendor", "prebuilding_newsvendor", "forecast_mpc"),
+)
+"""Rules that have something to tune in retail worlds only."""
+
 TUNABLE = {
     "constant_order": textbook.lost_sales(POISSON, 1, 1, 9, **SHORT),
     "base_stock": textbook.shared_capacity([POISSON] * 2, 9, 1, [9, 4], **SHORT),
@@ -88,9 +94,10 @@ TUNABLE = {
     "tailored_base_surge": textbook.dual_sourcing(POISSON, 2, 0, 1, 2, 1, 9, **SHORT),
     "echelon_base_stock": textbook.one_warehouse([POISSON] * 3, 1, 1, 1, 2, 9, **SHORT),
     "control_limit": textbook.batch_dispatch(POISSON, 10, 20, 1, **SHORT),
+    **dict.fromkeys(IN_RETAIL, {"id": "stockyard/Replenishment-v0", "horizon": 14}),
 }
 
-CONTINUOUS = ("constant_order", "projected_inventory_level", "r_Q", "dual_index")
+CONTINUOUS = ("constant_order", "projected_inventory_level", "r_Q", "dual_index", *IN_RETAIL)
 """Tuned where demand is Normal, or by a parameter that is no number of units."""
 
 
