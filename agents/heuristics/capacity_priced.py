@@ -228,7 +228,7 @@ def _needs_retail(rule: str, facts: Facts) -> None:
 
 def _priced_space(facts: Facts) -> tuple[Parameter, ...]:
     _needs_retail("priced_newsvendor", facts)
-    return (Parameter("space_price", 0.0, 0.4, least=0.0), _slack(-4.0, 12.0))
+    return (Parameter("space_price", 0.0, 2.0, least=0.0), _slack(-4.0, 16.0))
 
 
 @tuned_by(_priced_space)

@@ -316,7 +316,7 @@ def _check(facts: Facts) -> None:
         raise ValueError("forecast_mpc: needs a retail world, which shows forecasts and capacities")
 
 
-@tuned_by(_mpc_space)
+@tuned_by(_mpc_space, batches=4)
 def forecast_mpc(
     env: Any,
     spread: float | None = None,
