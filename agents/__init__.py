@@ -51,6 +51,18 @@ _HEURISTICS = {
         "base_stock": "orders up to a level",
         "capped_base_stock": "orders up to a level, never more than a cap at once",
     },
+    "capacity_priced": {
+        "priced_newsvendor": "newsvendor whose fractiles pay a fixed price for space",
+        "space_priced_newsvendor": "newsvendor at the price at which expected stock fits the space",
+        "capacity_priced_newsvendor": "the same with a second price, on receiving",
+        "prebuilding_newsvendor": "the same, buying ahead of announced cuts of receiving",
+    },
+    "forecast_mpc": {
+        "forecast_mpc": "the first orders of a linear program on the forecast, solved each review",
+    },
+    "smoothing": {
+        "smoothed_base_stock": "base-stock with a cap on the volume of all orders together",
+    },
     "lots": {
         "s_S": "orders up to S when the inventory position is at or below s",
         "modified_s_S": "orders up to S, at most q, when the position is at or below s",

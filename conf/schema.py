@@ -72,7 +72,15 @@ class TuneSchema:
     policy: str | None = None  # a heuristic by name; null: one for what is decided
     tapes: int = 64  # training tapes
     seed: int = 0
-    output: str | None = None  # JSON file; null: tuning.json in the folder of this command
+    method: str = "coordinate"  # or "tpe": a study by Optuna, and then the other from its best
+    trials: int = 60  # of a study, in all
+    batches: int | None = (
+        None  # of tapes, after each of which a hopeless trial ends; null: the rule's
+    )
+    train: list[str] | None = None  # overrides of `stockyard-train`: its settings are tuned instead
+    space: Any = None  # of train, {key: {low: , high: , log: false, integer: false}}
+    # JSON file, a study beside it; null: in the folder of this command, of a study always the same
+    output: str | None = None
 
 
 @dataclass

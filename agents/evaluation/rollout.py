@@ -180,6 +180,7 @@ def rollout(
     seed: int,
     warmup: int = 0,
     started: float | None = None,
+    figures: bool = True,
 ) -> Evaluation:
     """Runs one episode in every row of a batch that was made by `build`.
 
@@ -189,6 +190,7 @@ def rollout(
         seed: Row i runs the tape of seed + i.
         warmup: Periods to leave out first: whole steps.
         started: `time.perf_counter()` from which to count the seconds; None for now.
+        figures: Whether to keep metrics and ledger; a search needs returns alone, and is faster.
     """
     started = time.perf_counter() if started is None else started
     base = _base(envs)
@@ -223,6 +225,8 @@ def rollout(
         if step < skipped:
             continue
         returns += np.asarray(reward, dtype=np.float64)
+        if not figures:
+            continue
         for name, values in _arrays(info.get("metrics")).items():
             metrics.setdefault(name, _Average(num_envs)).add(values)
         for account, values in _arrays(info.get("ledger")).items():
