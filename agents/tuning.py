@@ -27,6 +27,9 @@ TRIALS = 60
 POLISH_WIDTH = 0.125
 """Part of a parameter's first range around the best of the trials that polishing begins with."""
 
+POLISH_ROUNDS = 4
+"""Rounds after which polishing ends unless the best is on an edge of its grid."""
+
 POLISH_FINEST = 0.5
 """Finest grid of the polishing, as a share of the range that it began with."""
 
@@ -130,7 +133,9 @@ def tune(
             best, brackets, edges = max(found, key=lambda one: scorer.tried[one[0]])
         else:
             begun = _study(name, scorer, trials, seed, storage, progress)
-            best, brackets, edges = _by_coordinates(begun, scorer, tell, POLISH_FINEST)
+            best, brackets, edges = _by_coordinates(
+                begun, scorer, tell, POLISH_ROUNDS, POLISH_FINEST, stays=True
+            )
             best = _among_neighbours(begun, best, scorer, tell)
             space = begun
     finally:
@@ -279,9 +284,11 @@ def _by_coordinates(
     space: tuple[Parameter, ...],
     score: Callable[[Point], float],
     tell: Callable[[str, Point], None],
+    rounds: int | None = None,
     finest: float = FINEST,
+    stays: bool = False,
 ) -> tuple[Point, list[tuple[float, float]], list[bool]]:
-    """Searches line by line.
+    """Searches line by line, after so many rounds only where the best is on an edge.
 
     Returns:
         The best point, the last brackets, and whether the best lay on the edge of its last grid.
@@ -292,10 +299,13 @@ def _by_coordinates(
     for round_ in range(ROUNDS):
         before = (best, tuple(brackets))
         for k, parameter in enumerate(space):
-            best, brackets[k], edges[k] = _search_line(parameter, brackets[k], best, k, score)
+            best, brackets[k], edges[k] = _search_line(
+                parameter, brackets[k], best, k, score, stays
+            )
         tell(f"round {round_ + 1}", best)
         if all(_is_fine(p, b, finest) for p, b in zip(space, brackets, strict=True)) or (
             (best, tuple(brackets)) == before
+            or (rounds is not None and round_ + 1 >= rounds and not any(edges))
         ):
             break
     return best, brackets, edges
@@ -348,8 +358,12 @@ def _search_line(
     best: Point,
     k: int,
     score: Callable[[Point], float],
+    stays: bool = False,
 ) -> tuple[Point, tuple[float, float], bool]:
     """Tries a grid along parameter k.
+
+    Of equal scores the first of the grid is taken, or with `stays` the point that was best before:
+    along a parameter that does nothing a search would walk for nothing.
 
     Returns:
         The best point, the next bracket, and whether the best lay on the edge of the grid, so that
@@ -360,6 +374,8 @@ def _search_line(
     candidates = [(*best[:k], value, *best[k + 1 :]) for value in points]
     scores = [score(candidate) for candidate in candidates]
     winner = int(np.argmax(scores))
+    if stays and score(best) >= scores[winner]:
+        winner = points.index(best[k])
     value, width = points[winner], high - low
     at_edge = winner in (0, len(points) - 1) and not _at_limit(parameter, value)
     half = width / 2.0 if at_edge else width / 4.0
