@@ -30,6 +30,9 @@ POLISH_WIDTH = 0.125
 POLISH_ROUNDS = 4
 """Rounds after which polishing ends unless the best is on an edge of its grid."""
 
+POLISH_GRID = 3
+"""Points per parameter and round of the polishing."""
+
 POLISH_FINEST = 0.5
 """Finest grid of the polishing, as a share of the range that it began with."""
 
@@ -134,7 +137,7 @@ def tune(
         else:
             begun = _study(name, scorer, trials, seed, storage, progress)
             best, brackets, edges = _by_coordinates(
-                begun, scorer, tell, POLISH_ROUNDS, POLISH_FINEST, stays=True
+                begun, scorer, tell, POLISH_ROUNDS, POLISH_FINEST, polishes=True
             )
             best = _among_neighbours(begun, best, scorer, tell)
             space = begun
@@ -286,7 +289,7 @@ def _by_coordinates(
     tell: Callable[[str, Point], None],
     rounds: int | None = None,
     finest: float = FINEST,
-    stays: bool = False,
+    polishes: bool = False,
 ) -> tuple[Point, list[tuple[float, float]], list[bool]]:
     """Searches line by line, after so many rounds only where the best is on an edge.
 
@@ -300,7 +303,7 @@ def _by_coordinates(
         before = (best, tuple(brackets))
         for k, parameter in enumerate(space):
             best, brackets[k], edges[k] = _search_line(
-                parameter, brackets[k], best, k, score, stays
+                parameter, brackets[k], best, k, score, polishes
             )
         tell(f"round {round_ + 1}", best)
         if all(_is_fine(p, b, finest) for p, b in zip(space, brackets, strict=True)) or (
@@ -358,23 +361,24 @@ def _search_line(
     best: Point,
     k: int,
     score: Callable[[Point], float],
-    stays: bool = False,
+    polishes: bool = False,
 ) -> tuple[Point, tuple[float, float], bool]:
     """Tries a grid along parameter k.
 
-    Of equal scores the first of the grid is taken, or with `stays` the point that was best before:
-    along a parameter that does nothing a search would walk for nothing.
+    Of equal scores the first of the grid is taken, or where it polishes, on a smaller grid, the
+    point that was best before: along a parameter that does nothing it would walk for nothing.
 
     Returns:
         The best point, the next bracket, and whether the best lay on the edge of the grid, so that
         better may lie beyond.
     """
     low, high = bracket
-    points = sorted({_snap(parameter, value) for value in np.linspace(low, high, GRID)} | {best[k]})
+    grid = POLISH_GRID if polishes else GRID
+    points = sorted({_snap(parameter, value) for value in np.linspace(low, high, grid)} | {best[k]})
     candidates = [(*best[:k], value, *best[k + 1 :]) for value in points]
     scores = [score(candidate) for candidate in candidates]
     winner = int(np.argmax(scores))
-    if stays and score(best) >= scores[winner]:
+    if polishes and score(best) >= scores[winner]:
         winner = points.index(best[k])
     value, width = points[winner], high - low
     at_edge = winner in (0, len(points) - 1) and not _at_limit(parameter, value)

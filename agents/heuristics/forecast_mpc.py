@@ -48,6 +48,10 @@ EXCESS_COST = 5.0
 """USD per ft3 and week above the space, or waiting at the docks [A]: soft, so plans exist."""
 
 
+PRESOLVED_FROM = 5_000
+"""Variables from which on presolving a plan pays; it takes a quarter of the time of a small one."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Outlook:
     """What one plan is made from: P products, W weeks, K pieces."""
@@ -147,6 +151,7 @@ class Planner:
             b_eq=outlook.due.ravel(),
             bounds=np.stack((np.zeros(self.variables), upper), axis=1),
             method="highs",
+            options={"presolve": self.variables > PRESOLVED_FROM},
         )
         if found.status != 0:
             raise RuntimeError(f"forecast_mpc: no plan was found: {found.message}")

@@ -52,9 +52,9 @@ def test_search_stops_at_a_limit():
 def test_a_polished_search_stays_where_a_parameter_does_nothing():
     """Scores that are all the same would else lead it away for ever."""
     parameter = Parameter("x", 0.0, 1.0)
-    flat = _search_line(parameter, (0.0, 1.0), (0.5,), 0, lambda v: 1.0, stays=True)
+    flat = _search_line(parameter, (0.0, 1.0), (0.5,), 0, lambda v: 1.0, polishes=True)
     assert flat == ((0.5,), (0.25, 0.75), False)
-    rising = _search_line(parameter, (0.0, 1.0), (0.5,), 0, lambda v: v[0], stays=True)
+    rising = _search_line(parameter, (0.0, 1.0), (0.5,), 0, lambda v: v[0], polishes=True)
     assert rising[0] == (1.0,) and rising[2]
 
 
