@@ -121,9 +121,7 @@ def evaluate(
     try:
         if hasattr(policy, "for_env"):  # weights that are shared by products and lanes fit any size
             policy = policy.for_env(built)
-        return rollout(
-            policy, built, seed=seed, warmup=warmup, started=started, observer=observer
-        )
+        return rollout(policy, built, seed=seed, warmup=warmup, started=started, observer=observer)
     finally:
         built.close()
 
