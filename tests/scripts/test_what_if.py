@@ -127,8 +127,10 @@ def test_a_textbook_problem_has_its_own_levers():
     spec = textbook.lost_sales(**problem, lead_time=2, horizon=50)
     later = Case.of("later", {"scenario": {"lead_time": 4}}).changed(spec)
     assert later == textbook.lost_sales(**problem, lead_time=4, horizon=50)
-    rule = agents.make("constant_order", spec, quantity=4.0)
-    base, case = (measure(rule, given, num_tapes=4) for given in (spec, later))
+    base, case = (
+        measure(agents.make("constant_order", given, quantity=4.0), given, num_tapes=4)
+        for given in (spec, later)
+    )
     found = differences(base.values, case.values)
     assert found["profit"].difference != 0.0
     assert base.tapes["demand"] == case.tapes["demand"]
