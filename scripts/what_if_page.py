@@ -126,11 +126,15 @@ def changed_tapes(result: Compared, row: Mapping[str, Any]) -> list[str]:
 
 def render(result: Compared) -> Table:
     """The table for the terminal: the headlines of every case."""
-    table = Table(title=_headline(result), title_justify="left")
+    table = Table(
+        title=_headline(result),
+        title_justify="left",
+        caption="differences to the base, with 95 % intervals",
+    )
     table.add_column("mean over tapes")
     table.add_column("base", justify="right", no_wrap=True)
     for row in result.rows:
-        table.add_column(f"{row['name']}, difference", justify="right", overflow="fold")
+        table.add_column(row["name"], justify="right", overflow="fold")
     for measure in _present(result, HEADLINES):
         found = [result.differences[row["name"]].get(measure) for row in result.rows]
         table.add_row(label(measure), _base(found), *map(_told, found))
@@ -267,7 +271,10 @@ def _tuning(result: Compared) -> list[str]:
         return []
     edge = [row["name"] for row in rows if row["tuned"]["on_edge"]]
     names = ", ".join(row["name"] for row in rows)
-    told = f"The rule was tuned on training tapes for {names}; the other cases take the base's."
+    told = (
+        f"The rule was tuned on training tapes for {names}; where the base's did better on the "
+        "same tapes, and in the other cases, the base's is taken."
+    )
     return ["", told + (f" On the edge of the search: {', '.join(edge)}." if edge else "")]
 
 
@@ -346,6 +353,7 @@ def _draw_differences(axis: Any, result: Compared, measure: str, named: bool) ->
     axis.set_title(f"{title}\n(base {number(found[0].base)})", fontsize=9)
     axis.set_yticks(range(len(names)), labels=names if named else [""] * len(names), fontsize=8)
     axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.locator_params(axis="x", nbins=5)
     axis.tick_params(axis="x", labelsize=8)
     axis.grid(axis="x", color="#e5e7eb", linewidth=0.6)
     axis.set_axisbelow(True)
@@ -388,6 +396,8 @@ def _draw_places(axis: Any, result: Compared) -> None:
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_title("mean stock by place, units", fontsize=9)
     axis.tick_params(axis="x", labelsize=8)
-    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axis.legend(
+        fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(places)
+    )
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)

@@ -302,11 +302,11 @@ def test_finished_cases_are_not_run_again(command, monkeypatch):
 
 def test_a_case_takes_the_rule_that_the_base_was_tuned_to(command, monkeypatch):
     """Only so is the lever the one thing that differs; and a case may be tuned for itself."""
-    tuned = []
+    tuned, scores = [], [0.0, np.inf, 0.0, -np.inf]
 
     def tune(name, spec, **_):
         tuned.append(spec["scenario"].get("retail"))
-        return agents.TuningResult({"safety_factor": float(len(tuned))}, 0.0, False, True)
+        return agents.TuningResult({"safety_factor": float(len(tuned))}, scores.pop(0), False, True)
 
     monkeypatch.setattr(agents, "tune", tune, raising=False)
     again = "++what_if.cases.more_room.retune=true"
@@ -318,6 +318,12 @@ def test_a_case_takes_the_rule_that_the_base_was_tuned_to(command, monkeypatch):
     assert more_room["policy"]["safety_factor"] == 2.0
     assert tuned == [None, {"local_space_days": 12.0}]
     assert "tuned on training tapes for base, more_room" in Path("page.md").read_text()
+
+    fresh = ["++what_if.base.retune=true", again, "page=page.md", "resume=false"]
+    assert command(*QUICK, *fresh)[0] == 0
+    data = json.loads(Path("page.json").read_text())
+    base, more_room = data["base"], data["cases"][1]
+    assert more_room["policy"] == base["policy"], "a rule that is worse in tuning is not taken"
 
 
 @pytest.mark.parametrize(
