@@ -232,14 +232,14 @@ def rollout(
         if step < skipped:
             continue
         returns += np.asarray(reward, dtype=np.float64)
+        if observer is not None:
+            observer(base)
         if not figures:
             continue
         for name, values in _arrays(info.get("metrics")).items():
             metrics.setdefault(name, _Average(num_envs)).add(values)
         for account, values in _arrays(info.get("ledger")).items():
             ledger[account] = ledger.get(account, np.zeros(num_envs)) + values
-        if observer is not None:
-            observer(base)
 
     periods = (steps - skipped) * per_step
     return Evaluation(
