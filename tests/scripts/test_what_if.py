@@ -38,7 +38,14 @@ MINE = {
         "more_room": {"about": "larger", "times": {"local_space_days": 1.5}},
     },
 }
-QUICK = ["what_if=mine", "env.horizon=14", "tapes=3", "tuning_tapes=2", "progress=false"]
+QUICK = [
+    "what_if=mine",
+    "policy={name: base_stock, safety_factor: 0.5}",
+    "env.horizon=14",
+    "tapes=3",
+    "tuning_tapes=2",
+    "progress=false",
+]
 
 
 def measured(spec, tapes=6, **rollout):
@@ -306,6 +313,7 @@ def test_a_case_takes_the_rule_that_the_base_was_tuned_to(command, monkeypatch):
 
     def tune(name, spec, **_):
         tuned.append(spec["scenario"].get("retail"))
+        assert name == "base_stock"
         return agents.TuningResult({"safety_factor": float(len(tuned))}, scores.pop(0), False, True)
 
     monkeypatch.setattr(agents, "tune", tune, raising=False)
