@@ -350,7 +350,7 @@ def test_a_case_takes_the_rule_that_the_base_was_tuned_to(command, monkeypatch):
         (["what_if.cases=null"], "what_if.cases: must map names to cases"),
         (["++what_if.colour=red"], "what_if: unknown field 'colour'"),
         (
-            ["++policies={stockyard/Replenishment-v0: null}"],
+            ["policy=null", "++policies={stockyard/Replenishment-v0: null}"],
             "policy: none is set for stockyard/Replenishment-v0",
         ),
         (["tapes=0"], "tapes: must be >= 1"),
