@@ -128,6 +128,29 @@ class HeadroomSchema:
     workers: int = 1  # processes
 
 
+@dataclass
+class WhatIfSchema:
+    """`what_if.yaml`, of `stockyard-what-if`."""
+
+    env: Any = MISSING
+    scenario: Any = MISSING  # group: the world that the experiment's base case changes first
+    what_if: Any = MISSING  # group: the experiment, a base case and the cases beside it
+    policy: Any = None  # as in `EvaluateSchema`; null: the one of `policies` for the environment
+    policies: dict[str, Any] = field(default_factory=dict)  # id of an environment -> policy
+    tapes: int = 256
+    periods: int | None = None  # null: the horizon of the environment, less the warm-up
+    warmup: int = 0  # periods, whole steps
+    seed: int = 0
+    split: str = "test"
+    which: str = "best"  # of a run folder: its "best" model or the "last"
+    tuning_tapes: int = 64  # training tapes, where a case says `retune: true`
+    workers: int = 1  # processes
+    folder: str = MISSING  # of finished cases; one for every experiment
+    page: str | None = None  # Markdown file, JSON and picture beside it; null: in `folder`
+    resume: bool = True  # take the cases that are finished in `folder`
+    progress: bool = True
+
+
 def register_schemas() -> None:
     """Makes the schemas known to Hydra; doing it twice does no harm."""
     store = ConfigStore.instance()
@@ -137,3 +160,4 @@ def register_schemas() -> None:
     store.store(name="validate_schema", node=ValidateSchema)
     store.store(name="optimality_schema", node=OptimalitySchema)
     store.store(name="headroom_schema", node=HeadroomSchema)
+    store.store(name="what_if_schema", node=WhatIfSchema)

@@ -20,7 +20,7 @@ from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line
 
 CONF = Path(stockyard.conf.__file__).parent
-PRIMARIES = ("config", "evaluate", "optimality", "tune", "validate")
+PRIMARIES = ("config", "evaluate", "optimality", "tune", "validate", "what_if")
 
 
 def choices(group):
@@ -46,6 +46,7 @@ def test_every_group_is_tested_here():
         "optimality",
         "scenario",
         "validate",
+        "what_if",
     }
     assert {path.stem for path in CONF.glob("*.yaml")} == set(PRIMARIES)
 
