@@ -83,6 +83,23 @@ _HEURISTICS = {
     "echelons": {
         "echelon_base_stock": "lifts each echelon of a series, or of stores, to its level",
     },
+    "placement": {
+        "hub_only": "sends all stock to the regional centres",
+        "forecast_share_push": "fills every centre to a cover of its forecast",
+        "cover_equalisation": "lifts the centres of least cover, all to the same days",
+        "local_first_with_reserve": "fills local centres first; the dock keeps a reserve",
+    },
+    "placement_margin": {
+        "marginal_profit_greedy": "gives the next unit to the centre where it earns most",
+        "spillover_aware": "the same, counting what a unit earns in other regions",
+    },
+    "placement_lp": {
+        "lp_dual_prices": "gives units by marginal profit at a linear program's prices of space",
+        "dlp_resolve": "follows a linear program on mean demand, solved anew every day",
+    },
+    "placement_reserve": {
+        "pooled_reserve": "fair base covers, a pooled reserve at the dock, then local overflow",
+    },
     "dispatch": {
         "control_limit": "sends a truck when a threshold of parcels waits",
         "dispatch_when_due": "sends trucks when parcels are due",
