@@ -216,11 +216,12 @@ def test_places_are_known_by_their_kind():
     assert [kind_of(name) for name in names] == ["cross-dock", "regional", "local", "stage 2"]
 
 
+@pytest.mark.parametrize("env", ["replenishment", "placement"])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_experiment_can_be_run(name):
-    """All its cases build, and the file's name is the experiment's."""
+def test_every_shipped_experiment_can_be_run(name, env):
+    """All its cases build in both environments, and the file's name is the experiment's."""
     with initialize_config_module("stockyard.conf", version_base="1.3"):
-        config = compose("what_if", overrides=[f"what_if={name}"])
+        config = compose("what_if", overrides=[f"what_if={name}", f"env={env}"])
     described = what_if.command_line.plain(config.what_if)
     assert described["name"] == name
     tasks = what_if.tasks_of(described, config)
