@@ -306,10 +306,10 @@ def _by_coordinates(
                 parameter, brackets[k], best, k, score, polishes
             )
         tell(f"round {round_ + 1}", best)
-        if all(_is_fine(p, b, finest) for p, b in zip(space, brackets, strict=True)) or (
-            (best, tuple(brackets)) == before
-            or (rounds is not None and round_ + 1 >= rounds and not any(edges))
-        ):
+        done = all(_is_fine(p, b, finest) for p, b in zip(space, brackets, strict=True))
+        if rounds is not None:
+            done = (done or round_ + 1 >= rounds) and not any(edges)
+        if done or (best, tuple(brackets)) == before:
             break
     return best, brackets, edges
 
