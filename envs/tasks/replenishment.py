@@ -18,6 +18,7 @@ from stockyard.envs.network.arrays import (
     stack,
     sum_entries,
 )
+from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import inventory_position, on_first_lane
 from stockyard.envs.network.state import Decisions, State
@@ -264,8 +265,15 @@ class Replenishment:
 
     def observe(self, params: Params, view: View) -> dict[str, Array]:
         """Builds every field; products first, as people read it."""
+        state = as_booked(view.state, self.unreported(view.memory))
+        fields = self._fields_but_forecasts(params, view, state)
+        if self.world.shows_history:
+            fields |= self._shared.forecasts(view, fields)
+        return fields
+
+    def _fields_but_forecasts(self, params: Params, view: View, state: State) -> dict[str, Array]:
+        """What a forecast that is not the tape's own may read; `state` is that of the books."""
         memory = view.memory
-        state = as_booked(view.state, self.unreported(memory))
         fields: dict[str, Array] = {"on_hand": state.on_hand.swapaxes(1, 2)}
         if state.backlog is not None:
             fields["backlog"] = sum_entries(state.backlog)
@@ -311,7 +319,11 @@ class Replenishment:
         state = as_booked(view.state, self.unreported(view.memory))
         if mode == "cover":
             days = (action + 1.0) * (MAX_COVER_DAYS / 2.0)
-            target = expected_over(self._shared.means(view), days)
+            shown = self._shared.shown(
+                view, lambda: self._fields_but_forecasts(params, view, state)
+            )
+            means = [shown.means[:, k] for k in range(len(HORIZONS_DAYS))]
+            target = expected_over(means, days)
         else:
             rule: Any = self.world.rules["replenish"]
             known = view.tape.known(view.period)

@@ -20,7 +20,7 @@ from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line
 
 CONF = Path(stockyard.conf.__file__).parent
-PRIMARIES = ("config", "evaluate", "optimality", "tune", "validate")
+PRIMARIES = ("config", "evaluate", "forecast", "optimality", "tune", "validate")
 
 
 def choices(group):
