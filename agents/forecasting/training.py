@@ -93,7 +93,7 @@ def train(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    shares = _shares([part for part, _ in parts], settings.batch)
+    shares = shares_of([part for part, _ in parts], settings.batch)
     total, count, last = 0.0, 0, time.monotonic()
     for step in range(settings.steps):
         picked = []
@@ -121,7 +121,7 @@ def train(
     return network, prior
 
 
-def _shares(parts: Sequence[Records], batch: int) -> list[int]:
+def shares_of(parts: Sequence[Records], batch: int) -> list[int]:
     """Rows of each part in a batch."""
     demanded = [zlib.crc32(np.ascontiguousarray(part.demand).tobytes()) for part in parts]
     alike = np.array([demanded.count(one) for one in demanded])

@@ -108,6 +108,10 @@ class Replenishment:
     episodes begin in a random week and it says nothing. Before the burn-in, history shows no sales,
     no receipts and full availability. `received_history` leaves transfers out.
 
+    Forecasts are the tape's own martingale unless `forecast=` names another (`none`, `biased`,
+    `lagged`, `learned`, or a callable; `stockyard.envs.tasks.shown_forecast`). What is shown is
+    what mode `cover` measures in; valuation and standing rules go on to use the tape's own.
+
     Sales are censored by stock-outs; intents, arrival times and fill rates are not shown. What a
     supplier will not deliver counts as on order until the first review at or after the order's last
     part is due, and orders are measured against the same position that is shown. There is no time
@@ -131,7 +135,7 @@ class Replenishment:
     ## Arguments
 
     See `stockyard.envs.vector_env.NetworkVectorEnv`: scenario, size, horizon, action, rules,
-    demand, integer, split, backend, dtype, render_mode.
+    demand, integer, forecast, split, backend, dtype, render_mode.
 
     ## Info
 

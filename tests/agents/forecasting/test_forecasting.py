@@ -12,7 +12,7 @@ from stockyard.agents.forecasting import evaluation
 from stockyard.agents.forecasting.evaluation import Predicted, SeasonalNaive, judge, score
 from stockyard.agents.forecasting.network import ForecastNetwork, save_weights, tensors_of
 from stockyard.agents.forecasting.records import Records, gather, weeks_known
-from stockyard.agents.forecasting.training import Training, loss_of, train
+from stockyard.agents.forecasting.training import Training, loss_of, shares_of, train
 from stockyard.agents.forecasting.worth import worth
 from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.tasks.learned_forecast import (
@@ -120,6 +120,12 @@ def test_training_again_gives_the_same_weights(records: Records) -> None:
     second, _ = train([(records, slice(None))], Training(steps=3, batch=64, seed=5))
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0.0, atol=0.0)
+
+
+def test_scenarios_that_differ_in_supply_alone_share_one_say() -> None:
+    """Five of the benchmark's have the demand of `steady`: they would drown the others."""
+    parts = [gather(name, "small", "train", 1, 0, 13) for name in ("steady", "port_delay", "real")]
+    assert shares_of(parts, 100) == [25, 25, 50]
 
 
 def of_one(demand: float, quantiles: list[float]) -> tuple[Records, Predicted]:
