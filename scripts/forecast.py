@@ -59,10 +59,11 @@ def forecast(config: DictConfig) -> Path:
         "date": datetime.date.today().isoformat(),
         "training": training,
         "tests": _tests(config, scenarios, weights),
-        "worth": _worth(config, scenarios, weights),
+        "worth": [],
     }
     page = Path(config.page or folder / "forecast.md")
-    write_page(page, result)
+    write_page(page, result)  # what has been judged stays, should the rest be interrupted
+    write_page(page, {**result, "worth": _worth(config, scenarios, weights)})
     return page
 
 
