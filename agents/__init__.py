@@ -51,6 +51,18 @@ _HEURISTICS = {
         "base_stock": "orders up to a level",
         "capped_base_stock": "orders up to a level, never more than a cap at once",
     },
+    "capacity_priced": {
+        "priced_newsvendor": "newsvendor whose fractiles pay a fixed price for space",
+        "space_priced_newsvendor": "newsvendor at the price at which expected stock fits the space",
+        "capacity_priced_newsvendor": "the same with a second price, on receiving",
+        "prebuilding_newsvendor": "the same, buying ahead of announced cuts of receiving",
+    },
+    "forecast_mpc": {
+        "forecast_mpc": "the first orders of a linear program on the forecast, solved each review",
+    },
+    "smoothing": {
+        "smoothed_base_stock": "base-stock with a cap on the volume of all orders together",
+    },
     "lots": {
         "s_S": "orders up to S when the inventory position is at or below s",
         "modified_s_S": "orders up to S, at most q, when the position is at or below s",
@@ -70,6 +82,23 @@ _HEURISTICS = {
     },
     "echelons": {
         "echelon_base_stock": "lifts each echelon of a series, or of stores, to its level",
+    },
+    "placement": {
+        "hub_only": "sends all stock to the regional centres",
+        "forecast_share_push": "fills every centre to a cover of its forecast",
+        "cover_equalisation": "lifts the centres of least cover, all to the same days",
+        "local_first_with_reserve": "fills local centres first; the dock keeps a reserve",
+    },
+    "placement_margin": {
+        "marginal_profit_greedy": "gives the next unit to the centre where it earns most",
+        "spillover_aware": "the same, counting what a unit earns in other regions",
+    },
+    "placement_lp": {
+        "lp_dual_prices": "gives units by marginal profit at a linear program's prices of space",
+        "dlp_resolve": "follows a linear program on mean demand, solved anew every day",
+    },
+    "placement_reserve": {
+        "pooled_reserve": "fair base covers, a pooled reserve at the dock, then local overflow",
     },
     "dispatch": {
         "control_limit": "sends a truck when a threshold of parcels waits",

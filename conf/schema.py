@@ -72,7 +72,15 @@ class TuneSchema:
     policy: str | None = None  # a heuristic by name; null: one for what is decided
     tapes: int = 64  # training tapes
     seed: int = 0
-    output: str | None = None  # JSON file; null: tuning.json in the folder of this command
+    method: str = "coordinate"  # or "tpe": a study by Optuna, and then the other from its best
+    trials: int = 60  # of a study, in all
+    batches: int | None = (
+        None  # of tapes, after each of which a hopeless trial ends; null: the rule's
+    )
+    train: list[str] | None = None  # overrides of `stockyard-train`: its settings are tuned instead
+    space: Any = None  # of train, {key: {low: , high: , log: false, integer: false}}
+    # JSON file, a study beside it; null: in the folder of this command, of a study always the same
+    output: str | None = None
 
 
 @dataclass
@@ -147,6 +155,29 @@ class ForecastSchema:
     seed: int = 0
 
 
+@dataclass
+class WhatIfSchema:
+    """`what_if.yaml`, of `stockyard-what-if`."""
+
+    env: Any = MISSING
+    scenario: Any = MISSING  # group: the world that the experiment's base case changes first
+    what_if: Any = MISSING  # group: the experiment, a base case and the cases beside it
+    policy: Any = None  # as in `EvaluateSchema`; null: the one of `policies` for the environment
+    policies: dict[str, Any] = field(default_factory=dict)  # id of an environment -> policy
+    tapes: int = 256
+    periods: int | None = None  # null: the horizon of the environment, less the warm-up
+    warmup: int = 0  # periods, whole steps
+    seed: int = 0
+    split: str = "test"
+    which: str = "best"  # of a run folder: its "best" model or the "last"
+    tuning_tapes: int = 64  # training tapes, where a case says `retune: true`
+    workers: int = 1  # processes
+    folder: str = MISSING  # of finished cases; one for every experiment
+    page: str | None = None  # Markdown file, JSON and picture beside it; null: in `folder`
+    resume: bool = True  # take the cases that are finished in `folder`
+    progress: bool = True
+
+
 def register_schemas() -> None:
     """Makes the schemas known to Hydra; doing it twice does no harm."""
     store = ConfigStore.instance()
@@ -157,3 +188,4 @@ def register_schemas() -> None:
     store.store(name="optimality_schema", node=OptimalitySchema)
     store.store(name="headroom_schema", node=HeadroomSchema)
     store.store(name="forecast_schema", node=ForecastSchema)
+    store.store(name="what_if_schema", node=WhatIfSchema)

@@ -20,6 +20,9 @@ KEPT = ("run.json", "config.yaml", "evaluations.json", "best_model.zip")
 TAPES_AT_ONCE = 64
 """Test tapes that a slow rule meets at once, so that an interruption loses little."""
 
+MANY = 3
+"""Parameters from which on a search begins with trials all over the space."""
+
 TIME_LIMIT = 60.0
 """Seconds for the bound of one tape."""
 
@@ -27,15 +30,31 @@ TIME_LIMIT = 60.0
 def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[str, Any]:
     """Tunes one rule in one scenario."""
     from stockyard import agents
+    from stockyard.agents.evaluation.rollout import build
+    from stockyard.agents.heuristics.base import Facts, search_of
+    from stockyard.agents.policy import registered
 
     begun = time.perf_counter()
-    result = agents.tune(rule, contest.spec(scenario), tapes=tapes)
+    search = search_of(registered()[rule].resolve())
+    probe = build(contest.spec(scenario), num_envs=1, split="train", action_mode="quantity")
+    many = search is not None and len(search.space(Facts(probe))) >= MANY
+    probe.close()
+    fewer = max(tapes // 8, 1) if rule in contest.slow else tapes
+    result = agents.tune(
+        rule,
+        contest.spec(scenario),
+        tapes=fewer,
+        method="tpe" if many else "coordinate",
+        trials=20 if rule in contest.slow else 60,
+    )
     entry = {
         "parameters": _plain(result.parameters),
         "score": round(result.score, 3),
         "on_edge": bool(result.on_edge),
+        "at_limit": list(result.at_limit),
+        "method": result.method,
         "candidates": len(result.history),
-        "tapes": tapes,
+        "tapes": fewer,
         "seconds": round(time.perf_counter() - begun, 1),
         "date": time.strftime("%Y-%m-%d"),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from stockyard.agents.policy import Policy
 Floats = NDArray[np.float64]
 Specification = Mapping[str, Any]
 """The keyword arguments, `id` included, with which `gymnasium.make_vec` builds an environment."""
+
+Observer = Callable[[Any], None]
+"""Called with the environment after every counted step: to note what no metric tells."""
 
 DEFAULT_NUM_TAPES = 256
 
@@ -81,6 +84,7 @@ def evaluate(
     seed: int = 0,
     num_tapes: int | None = None,
     split: str | None = None,
+    observer: Observer | None = None,
 ) -> Evaluation:
     """Runs a policy on a batch of tapes, one episode each.
 
@@ -98,6 +102,7 @@ def evaluate(
         seed: Row i runs the tape of seed + i.
         num_tapes: Batch size; None for that of a built vector environment, or else 256.
         split: "train", "validation" or "test"; None means "test".
+        observer: Called with the unwrapped environment after every counted step.
 
     Raises:
         ValueError: if `warmup` is not a whole number of steps, or no period is left to count.
@@ -116,7 +121,7 @@ def evaluate(
     try:
         if hasattr(policy, "for_env"):  # weights that are shared by products and lanes fit any size
             policy = policy.for_env(built)
-        return rollout(policy, built, seed=seed, warmup=warmup, started=started)
+        return rollout(policy, built, seed=seed, warmup=warmup, started=started, observer=observer)
     finally:
         built.close()
 
@@ -180,6 +185,8 @@ def rollout(
     seed: int,
     warmup: int = 0,
     started: float | None = None,
+    figures: bool = True,
+    observer: Observer | None = None,
 ) -> Evaluation:
     """Runs one episode in every row of a batch that was made by `build`.
 
@@ -189,6 +196,8 @@ def rollout(
         seed: Row i runs the tape of seed + i.
         warmup: Periods to leave out first: whole steps.
         started: `time.perf_counter()` from which to count the seconds; None for now.
+        figures: Whether to keep metrics and ledger; a search needs returns alone, and is faster.
+        observer: Called with the unwrapped environment after every counted step.
     """
     started = time.perf_counter() if started is None else started
     base = _base(envs)
@@ -223,6 +232,10 @@ def rollout(
         if step < skipped:
             continue
         returns += np.asarray(reward, dtype=np.float64)
+        if observer is not None:
+            observer(base)
+        if not figures:
+            continue
         for name, values in _arrays(info.get("metrics")).items():
             metrics.setdefault(name, _Average(num_envs)).add(values)
         for account, values in _arrays(info.get("ledger")).items():

@@ -136,6 +136,7 @@ class Search:
     # the rule's parameters, as `make` takes them, at a point of the search. Coordinates need not be
     # parameters: S_r - S_e is searched where S_e and S_r would have to move together.
     parameters: Callable[[Facts, Mapping[str, float]], dict[str, Any]]
+    batches: int = 1  # of tapes in a study: more where a decision takes long for each of them
 
 
 _SEARCHES: dict[Callable[..., Any], Search] = {}
@@ -151,11 +152,12 @@ def as_searched(facts: Facts, values: Mapping[str, float]) -> dict[str, Any]:
 def tuned_by(
     space: Callable[[Facts], tuple[Parameter, ...]],
     parameters: Callable[[Facts, Mapping[str, float]], dict[str, Any]] = as_searched,
+    batches: int = 1,
 ) -> Callable[[Factory], Factory]:
-    """Declares how the rule that a factory builds is tuned."""
+    """Declares how the rule that a factory builds is tuned; see `Search`."""
 
     def mark(factory: Factory) -> Factory:
-        _SEARCHES[factory] = Search(space, parameters)
+        _SEARCHES[factory] = Search(space, parameters, batches)
         return factory
 
     return mark

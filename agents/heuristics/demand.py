@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from stockyard.envs.network.distributions import (
     Distribution,
@@ -58,6 +58,22 @@ def forecast_over(
         return np.asarray(low + part * (high - low))
 
     return between(mean), between(deviation)
+
+
+def expected_left(stock: Floats, mean: Floats, deviation: Floats) -> Floats:
+    """Expected stock after a lognormal demand, E max(x - D, 0), in closed form.
+
+    The put of Black & Scholes (Journal of Political Economy 81, 1973); the strike is the stock.
+
+    Args:
+        stock: x, units >= 0.
+        mean: of demand, units.
+        deviation: of the logarithm of demand.
+    """
+    stock, mean = np.maximum(stock, 1e-9), np.maximum(mean, 1e-9)
+    deviation = np.maximum(deviation, 1e-6)
+    above = np.log(stock / mean) / deviation + deviation / 2.0
+    return np.asarray(stock * ndtr(above) - mean * ndtr(above - deviation))
 
 
 def demand_quantile(demand: Distribution, periods: int, level: float) -> float:

@@ -24,7 +24,12 @@ from stockyard.agents.heuristics.base import (
     tuned_by,
 )
 from stockyard.agents.heuristics.demand import demand_probabilities
-from stockyard.agents.heuristics.stocking_points import OrderingRule
+from stockyard.agents.heuristics.forecast_pipeline import (
+    ForecastDualBalancing,
+    ForecastProjectedLevel,
+)
+from stockyard.agents.heuristics.stocking_points import OrderingRule, StockingPoints
+from stockyard.envs.network.forecast import HORIZONS_DAYS
 
 States = npt.NDArray[np.int64]
 """(n, L) units: on hand, then what arrives in 1, ..., L - 1 periods; (n, 1) for L = 0."""
@@ -282,42 +287,91 @@ def myopic_2(env: Any) -> Myopic2:
 
 
 def _level_space(facts: Facts) -> tuple[Parameter, ...]:
+    if facts.has_forecast:
+        return (
+            Parameter("cover_days", 6.0, 30.0, least=1.0, most=float(HORIZONS_DAYS[-1])),
+            Parameter("safety_factor", -1.0, 2.0),
+        )
     demand = facts.demand()
     low = max(demand.mean - demand.sd, 0.0)
     return (Parameter("level", low, demand.mean + 3.0 * max(demand.sd, 1.0), least=0.0),)
 
 
 @tuned_by(_level_space)
-def projected_inventory_level(env: Any, level: float | None = None) -> ProjectedInventoryLevel:
+def projected_inventory_level(
+    env: Any,
+    level: float | None = None,
+    cover_days: float | None = None,
+    safety_factor: float = 0.0,
+) -> OrderingRule:
     """The projected inventory level rule (van Jaarsveld & Arts, Operations Research 72, 2024).
 
     Orders so that the expected stock at the time of arrival, the order included, equals the level;
     the expectation follows the lost-sales dynamics. Asymptotically optimal both for long lead times
-    and for high penalty costs. Orders are rounded to whole units.
+    and for high penalty costs. In textbook problems orders are rounded to whole units. In retail
+    worlds the level follows the forecast, and the stock expected at the quoted arrival is followed
+    from week to week.
 
     Args:
-        env: a built lost-sales problem of one product in whole units.
-        level: units.
+        env: a built lost-sales problem of one product in whole units, or a retail environment in
+            which orders are decided.
+        level: units, in a textbook problem.
+        cover_days: days from the quoted arrival that the level covers, in retail worlds.
+        safety_factor: z of the forecast's quantile, in retail worlds.
     """
     facts = Facts(env)
+    if facts.has_forecast:
+        StockingPoints(facts, "projected_inventory_level")
+        if level is not None:
+            raise ValueError("level: projected_inventory_level takes cover_days in retail worlds")
+        if cover_days is None:
+            found = tuned("projected_inventory_level", facts)
+            return ForecastProjectedLevel(facts, **found)
+        return ForecastProjectedLevel(facts, cover_days, safety_factor)
     if level is None:
         ProjectedInventoryLevel(facts, 0.0)
         return projected_inventory_level(env, **tuned("projected_inventory_level", facts))
     return ProjectedInventoryLevel(facts, level)
 
 
-def dual_balancing(env: Any) -> DualBalancing:
+def _balancing_space(facts: Facts) -> tuple[Parameter, ...]:
+    if not facts.has_forecast:
+        raise ValueError("dual_balancing: has nothing to tune in a textbook problem")
+    StockingPoints(facts, "dual_balancing")
+    return (
+        Parameter("space_price", 0.0, 0.4, least=0.0),
+        Parameter("cover_days", 2.0, 14.0, least=0.5, most=float(HORIZONS_DAYS[-1])),
+    )
+
+
+@tuned_by(_balancing_space)
+def dual_balancing(
+    env: Any, space_price: float | None = None, cover_days: float = 7.0
+) -> OrderingRule:
     """Dual balancing: at most twice the cost of the optimum (Levi, Janakiraman & Nagarajan 2008).
 
     The order balances two marginal costs: the expected holding cost of its own units until they are
     sold, and the expected penalty of the period in which it arrives. Their proof rounds the balance
-    at random; here the order is the whole number at which the larger of the two costs is least.
+    at random; here the order is the whole number at which the larger of the two costs is least, and
+    in retail worlds the quantity at which they are equal. There holding costs next to nothing
+    against a margin, and it is the space that is scarce: a price on it is added, and tuned.
 
     Args:
-        env: a built lost-sales problem of one product in whole units.
+        env: a built lost-sales problem of one product in whole units, or a retail environment in
+            which orders are decided.
+        space_price: USD per ft3 and day, in retail worlds.
+        cover_days: days from the quoted arrival in which sales are lost, in retail worlds.
 
     References:
         Levi, Janakiraman & Nagarajan, A 2-approximation algorithm for stochastic inventory control
         models with lost sales, Mathematics of Operations Research 33, 2008.
     """
-    return DualBalancing(Facts(env), "dual_balancing")
+    facts = Facts(env)
+    if not facts.has_forecast:
+        if space_price is not None:
+            raise ValueError("space_price: dual_balancing takes it in retail worlds only")
+        return DualBalancing(facts, "dual_balancing")
+    StockingPoints(facts, "dual_balancing")
+    if space_price is None:
+        return ForecastDualBalancing(facts, **tuned("dual_balancing", facts))
+    return ForecastDualBalancing(facts, space_price, cover_days)

@@ -147,13 +147,15 @@ def s_S(  # noqa: N802  (the literature's name)
 
 def _modified_space(facts: Facts) -> tuple[Parameter, ...]:
     if facts.has_forecast:
-        raise ValueError("modified_s_S: needs a textbook problem; it follows no forecast")
+        return (*_s_S_space(facts), Parameter("cap_reviews", 1.0, 3.0, least=0.1))
     space = _lot_space(facts, "modified_s_S")
     lot = space[-1]
     return (*space, Parameter("quantity", lot.low, lot.high, lot.integer, lot.least))
 
 
 def _modified_levels(facts: Facts, values: Mapping[str, float]) -> dict[str, Any]:
+    if facts.has_forecast:
+        return dict(values)
     return _s_S_levels(facts, values) | {"quantity": values["quantity"]}
 
 
@@ -163,6 +165,10 @@ def modified_s_S(  # noqa: N802  (the literature's name)
     reorder_point: Levels | None = None,
     order_up_to: Levels | None = None,
     quantity: Levels | None = None,
+    safety_factor: float | None = None,
+    cover_days: float | None = None,
+    lot_reviews: float | None = None,
+    cap_reviews: float | None = None,
 ) -> OrderUpTo:
     """(s, S, q): order min(S - position, q) when the position is at or below s.
 
@@ -174,8 +180,23 @@ def modified_s_S(  # noqa: N802  (the literature's name)
         reorder_point: s, scalar or (K,) units.
         order_up_to: S, scalar or (K,) units.
         quantity: q, the largest order, scalar or (K,) units.
+        safety_factor: z of the forecast's quantile for S, in worlds that show forecasts.
+        cover_days: days of forecast that S covers; None: quoted lead time and review.
+        lot_reviews: S - s in forecast demands of a review period.
+        cap_reviews: q in forecast demands of a review period.
     """
     facts = Facts(env)
+    if safety_factor is not None:
+        if lot_reviews is None or cap_reviews is None:
+            raise ValueError("lot_reviews and cap_reviews: must be given beside the level")
+        return OrderUpTo(
+            facts,
+            name="modified_s_S",
+            safety_factor=safety_factor,
+            cover_days=cover_days,
+            lot_reviews=lot_reviews,
+            cap_reviews=cap_reviews,
+        )
     if reorder_point is None and order_up_to is None and quantity is None:
         StockingPoints(facts, "modified_s_S")
         return modified_s_S(env, **tuned("modified_s_S", facts))

@@ -138,7 +138,11 @@ def _assemble(
         rent_season=changes.rent_season(scenario),
     )
     docks = dims.num_crossdocks
+    # of the mean, the share that is fixed and the share that varies stay what they are
+    usual = retail.lead_days / (TwoPartArrivals.fixed_days + TwoPartArrivals.variable_days)
     arrivals = TwoPartArrivals(
+        fixed_days=usual * TwoPartArrivals.fixed_days,
+        variable_days=usual * TwoPartArrivals.variable_days,
         lane_extra_days=np.where(network.inbound.head < docks, 0.0, retail.direct_extra_days),
         changes=changes.lead_changes(scenario, network, dims, retail),
     )

@@ -49,6 +49,15 @@ def test_search_stops_at_a_limit():
     assert best == (0.0,)
 
 
+def test_a_polished_search_stays_where_a_parameter_does_nothing():
+    """Scores that are all the same would else lead it away for ever."""
+    parameter = Parameter("x", 0.0, 1.0)
+    flat = _search_line(parameter, (0.0, 1.0), (0.5,), 0, lambda v: 1.0, polishes=True)
+    assert flat == ((0.5,), (0.25, 0.75), False)
+    rising = _search_line(parameter, (0.0, 1.0), (0.5,), 0, lambda v: v[0], polishes=True)
+    assert rising[0] == (1.0,) and rising[2]
+
+
 def test_a_search_that_runs_out_of_rounds_says_so(monkeypatch):
     """Parameters of an unfinished search must not pass for tuned ones."""
     monkeypatch.setattr(tuning, "ROUNDS", 1)
@@ -66,6 +75,60 @@ def test_a_best_on_the_edge_of_the_last_grid_is_told(monkeypatch):
     assert result.on_edge and not result.converged
 
 
+def test_a_best_at_a_limit_is_no_edge(monkeypatch):
+    """Nothing lies beyond a limit, and whoever reads the result sees which one it is."""
+    space = (Parameter("order_up_to", 40.0, 48.0, integer=True, most=48.0),)
+    monkeypatch.setattr(
+        tuning, "search_of", lambda factory: Search(lambda facts: space, as_searched)
+    )
+    result = agents.tune("base_stock", NEWSVENDOR, tapes=4)
+    assert result.at_limit == ("order_up_to",) and not result.on_edge and result.converged
+
+
+def test_a_study_finds_the_newsvendor_level_too():
+    """Trials first, neighbours of the best then; the same again by the same seed."""
+    results = [agents.tune("base_stock", NEWSVENDOR, method="tpe", trials=12) for _ in range(2)]
+    assert results[0] == results[1] and results[0].method == "tpe"
+    assert abs(results[0].parameters["order_up_to"] - 56) <= 1
+    assert results[0].converged and not results[0].on_edge
+    assert results[0].score == pytest.approx(agents.tune("base_stock", NEWSVENDOR).score, rel=1e-3)
+
+
+def test_a_study_that_goes_on_tries_nothing_twice(tmp_path, monkeypatch):
+    """The same file and more trials: what was scored is known."""
+    file, calls = tmp_path / "study.db", []
+    given = {"tapes": 4, "method": "tpe", "storage": file}
+    first = agents.tune("base_stock", NEWSVENDOR, trials=10, **given)
+    score = tuning._Scorer.__call__
+
+    def counted(self, values, report=None):
+        calls.append(values not in self.tried)
+        return score(self, values, report)
+
+    monkeypatch.setattr(tuning._Scorer, "__call__", counted)
+    again = agents.tune("base_stock", NEWSVENDOR, trials=10, **given)
+    assert again.parameters == first.parameters and again.score == first.score
+    with pytest.raises(ValueError, match="something else"):
+        agents.tune("base_stock", NEWSVENDOR, trials=10, **{**given, "tapes": 5})
+
+
+def test_batches_of_tapes_make_the_same_score():
+    """A study that can end trials early scores the others as if it could not."""
+    whole = agents.tune("base_stock", NEWSVENDOR, tapes=10, method="tpe", trials=9, batches=1)
+    parts = agents.tune("base_stock", NEWSVENDOR, tapes=10, method="tpe", trials=9, batches=3)
+    known = {point["order_up_to"]: point["score"] for point in whole.history}
+    common = [point for point in parts.history if point["order_up_to"] in known]
+    assert common
+    for point in common:
+        assert point["score"] == pytest.approx(known[point["order_up_to"]])
+
+
+def test_an_unknown_method_is_named():
+    """Before any tape is drawn."""
+    with pytest.raises(ValueError, match="known: coordinate, tpe"):
+        agents.tune("base_stock", NEWSVENDOR, method="grid")
+
+
 def test_a_rule_without_parameters_cannot_be_tuned():
     """The message lists the rules that can."""
     with pytest.raises(ValueError, match="nothing to tune"):
@@ -74,6 +137,12 @@ def test_a_rule_without_parameters_cannot_be_tuned():
 
 SHORT = {"horizon": 40}
 POISSON = textbook.Poisson(4)
+IN_RETAIL = (
+    *("dual_balancing", "priced_newsvendor", "space_priced_newsvendor", "smoothed_base_stock"),
+    *("capacity_priced_newsvendor", "prebuilding_newsvendor", "forecast_mpc"),
+)
+"""Rules that have something to tune in retail worlds only."""
+
 TUNABLE = {
     "constant_order": textbook.lost_sales(POISSON, 1, 1, 9, **SHORT),
     "base_stock": textbook.shared_capacity([POISSON] * 2, 9, 1, [9, 4], **SHORT),
@@ -88,9 +157,10 @@ TUNABLE = {
     "tailored_base_surge": textbook.dual_sourcing(POISSON, 2, 0, 1, 2, 1, 9, **SHORT),
     "echelon_base_stock": textbook.one_warehouse([POISSON] * 3, 1, 1, 1, 2, 9, **SHORT),
     "control_limit": textbook.batch_dispatch(POISSON, 10, 20, 1, **SHORT),
+    **dict.fromkeys(IN_RETAIL, {"id": "stockyard/Replenishment-v0", "horizon": 14}),
 }
 
-CONTINUOUS = ("constant_order", "projected_inventory_level", "r_Q", "dual_index")
+CONTINUOUS = ("constant_order", "projected_inventory_level", "r_Q", "dual_index", *IN_RETAIL)
 """Tuned where demand is Normal, or by a parameter that is no number of units."""
 
 
@@ -101,9 +171,11 @@ def test_every_rule_with_a_search_is_tried_below():
 
 
 @pytest.mark.parametrize("name", TUNABLE)
-def test_tuned_parameters_are_those_that_make_takes(name):
+def test_tuned_parameters_are_those_that_make_takes(name, monkeypatch):
     """A search may run in other coordinates; what it returns may be printed, kept and given."""
     problem = TUNABLE[name]
+    if name in IN_RETAIL:  # a candidate takes longer there
+        monkeypatch.setattr(tuning, "ROUNDS", 1)
     result = agents.tune(name, problem, tapes=4)
     assert json.loads(json.dumps(result.parameters)) == result.parameters
     run = agents.evaluate(

@@ -275,7 +275,10 @@ def test_a_tuned_heuristic_is_printed_and_written(command, monkeypatch):
             score=-4.2,
             history=[{"quantity": 5.5}],
             on_edge=True,
+            at_limit=("quantity",),
             converged=False,
+            trials=1,
+            seconds=0.1,
         )
 
     monkeypatch.setattr(agents, "tune", fake, raising=False)

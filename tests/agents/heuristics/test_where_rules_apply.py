@@ -48,14 +48,29 @@ ORDERS = {
     *("newsvendor", "setup_cost", "lost_sales", "dual_sourcing", "spillover", "transshipment"),
     *("shared_capacity", "restock_limit", "retail", "retail network"),
 }
+RETAIL = {"retail", "retail network"}
+IN_RETAIL = {
+    "space_priced_newsvendor": {"space_use": 1.0},
+    "capacity_priced_newsvendor": {"space_use": 1.0, "receiving_use": 1.0},
+    "prebuilding_newsvendor": {"space_use": 1.0, "receiving_use": 1.0},
+    "smoothed_base_stock": {"safety_factor": 0.5},
+    "forecast_mpc": {"spread": 1.0},
+}
+FOLLOWS_FORECAST = {
+    **IN_RETAIL,
+    "priced_newsvendor": {"space_price": 0.2},
+    "projected_inventory_level": {"cover_days": 14.0},
+    "dual_balancing": {"space_price": 0.2},
+}
 APPLIES = {
     **dict.fromkeys(
         ("naive", "constant_order", "newsvendor", "base_stock", "capped_base_stock"), ORDERS
     ),
     **dict.fromkeys(("s_S", "modified_s_S", "r_Q"), ORDERS),
-    **dict.fromkeys(
-        ("myopic", "myopic_2", "projected_inventory_level", "dual_balancing"), {"lost_sales"}
-    ),
+    **dict.fromkeys(("myopic", "myopic_2"), {"lost_sales"}),
+    **dict.fromkeys(("projected_inventory_level", "dual_balancing"), {"lost_sales", *RETAIL}),
+    "priced_newsvendor": ORDERS,
+    **dict.fromkeys(IN_RETAIL, RETAIL),
     **dict.fromkeys(
         ("single_index", "dual_index", "capped_dual_index", "tailored_base_surge"),
         {"dual_sourcing"},
@@ -80,6 +95,8 @@ def test_a_rule_runs_or_says_what_it_needs(name, problem):
     parameters = dict(PARAMETERS.get(name, {}))
     if name == "echelon_base_stock":
         parameters["order_up_to"] = [10, 20] if problem == "serial" else [10, 10, 30]
+    if problem in RETAIL or name in IN_RETAIL:
+        parameters = dict(FOLLOWS_FORECAST.get(name, parameters))
     if problem not in APPLIES[name]:
         with pytest.raises(ValueError, match=name):
             agents.make(name, specification, **parameters)

@@ -1,0 +1,356 @@
+"""What placement rules share: the centres, what serving from them is worth, and fair shares.
+
+Axes: B batch, P product, F fulfilment centre, R region, D dock. A centre is *regional* where some
+region that asks another centre first is served faster than by the slowest tier; the others are
+*local*. A region's home is the centre that it asks first; the *catchment* of a regional centre is
+the regions that ask it before any other regional centre.
+"""
+
+import abc
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from stockyard.agents.heuristics.base import Facts, Floats, Heuristic, Observation, Starts
+from stockyard.envs.network.economics import handling_values
+
+Integers = npt.NDArray[np.int64]
+
+SOON_DAYS = 3
+"""Days ahead of which goods quoted to reach a dock may claim room there."""
+
+UNREACHED = -1e9
+"""Worth, USD, of serving a region from a centre that has no lane to it."""
+
+
+class Stocks(NamedTuple):
+    """What a placement rule reads of an observation, float64."""
+
+    dock: Floats  # (B, P) units on hand at the product's dock
+    dock_yard: Floats  # (B, P) units that wait in its yard
+    position: Floats  # (B, P, F) units at a centre: shelf, yard and on the way from a dock
+    daily: Floats  # (B, P, R) units per day expected over the coming week
+    nearby: Floats  # (B, P, F) of the regions whose home a centre is
+    room: Floats  # (B, F) ft3 free, all that is on the way counted
+    dock_room: Floats  # (B, D) ft3 of a dock's shelf, empty or not
+    observation: Observation  # in its shapes
+
+
+class Centres:
+    """Where the products of a placement world may go."""
+
+    def __init__(self, facts: Facts, rule: str) -> None:
+        """Reads the network.
+
+        Args:
+            facts: the environment.
+            rule: its name, for errors.
+
+        Raises:
+            ValueError: if the environment asks for another decision, or shows too little.
+        """
+        facts.require_slots(rule, "place")
+        needed = {"forecast_by_region", "storage_capacity", "in_transit", "on_hand"}
+        if not needed <= set(facts.field_shapes) or len(facts.field_shapes["in_transit"]) != 3:
+            raise ValueError(f"{rule}: needs the observation of stockyard/Placement-v0")
+        network, economics = facts.world.network, facts.world.economics
+        lanes, products = network.transfers, network.products
+        self.nodes: Integers = np.unique(lanes.head)
+        self.dock: Integers = np.asarray(network.inbound.head)[network.carries.argmax(axis=0)]
+        self.docks: Integers = np.unique(self.dock)
+        self.at_dock: Floats = (self.dock == self.docks[:, None]).astype(np.float64)  # (D, P)
+        self.count, self.num_products = len(self.nodes), network.num_products
+        # periods under way from a product's dock, (P, F); -1 where no lane goes
+        self.transit: Integers = np.full((self.num_products, self.count), -1)
+        for tail, head, transit in zip(lanes.tail, lanes.head, lanes.transit, strict=True):
+            self.transit[self.dock == tail, np.searchsorted(self.nodes, head)] = transit
+        self.reached: Floats = (self.transit >= 0).astype(np.float64)
+        self.tier, self.tariff = self._lanes(network)
+        slowest = len(network.acceptance_by_tier) - 1
+        first = network.ranks()[0].node  # (R,)
+        self.home: Floats = (self.nodes[:, None] == first).astype(np.float64)
+        reaches = (self.tier >= 0) & (self.tier < max(slowest, 1)) & (self.home == 0)
+        self.regional: npt.NDArray[np.bool_] = reaches.any(axis=1)
+        if not self.regional.any():  # all alike: what serves most regions
+            served = (self.tier >= 0).sum(axis=1)
+            self.regional = served == served.max()
+        self.catchment = self._catchment()
+        self.volume: Floats = np.asarray(products.volume, dtype=np.float64)
+        self.tariff_weight: Floats = np.asarray(
+            getattr(products, "tariff_weight", 1.0) + 0.0 * self.volume
+        )
+        handling, _ = handling_values(network, economics)
+        served_at = handling[self.nodes].mean()
+        spent = economics.pick_pack_per_unit + economics.last_mile_per_unit + served_at
+        # USD of a sale before the tariff, against losing it
+        self.worth: Floats = (
+            products.price - products.unit_cost - spent + economics.goodwill_per_lost_unit
+        )
+        self._values: dict[bytes, Floats] = {}
+
+    def _lanes(self, network: Any) -> tuple[Integers, Floats]:
+        """Tier and tariff by centre and region, (F, R); tier -1 where no lane goes."""
+        tier = np.full((self.count, network.num_regions), -1)
+        tariff = np.zeros((self.count, network.num_regions))
+        for e, node in enumerate(network.outbound.node.tolist()):
+            where = np.searchsorted(self.nodes, node)
+            if where < self.count and self.nodes[where] == node:
+                tier[where, network.outbound.region[e]] = network.outbound.tier[e]
+                tariff[where, network.outbound.region[e]] = network.outbound.tariff[e]
+        return tier, tariff
+
+    def _catchment(self) -> Floats:
+        """(F, R) one where a region asks this regional centre before the others."""
+        rank = np.where(self.tier >= 0, self.tier * 1e4 + self.tariff, np.inf)
+        rank[~self.regional] = np.inf
+        chosen = rank.argmin(axis=0)
+        catchment = np.zeros(self.tier.shape)
+        catchment[chosen, np.arange(len(chosen))] = np.isfinite(rank.min(axis=0))
+        return catchment
+
+    def read(self, observation: Observation) -> Stocks:
+        """Reads an observation in its shapes."""
+
+        def field(name: str) -> Floats:
+            return np.asarray(observation[name], dtype=np.float64)
+
+        on_hand = field("on_hand")
+        position = on_hand[:, :, self.nodes] + field("in_transit").sum(axis=-1)
+        products = np.arange(self.num_products)
+        waiting = np.zeros_like(on_hand[:, products, self.dock])
+        if "yard" in observation:
+            yard = field("yard")
+            position += yard[:, :, self.nodes]
+            waiting = yard[:, products, self.dock]
+        daily = field("forecast_by_region")
+        capacity = field("storage_capacity")[..., 0]
+        used = np.einsum("bpf,p->bf", position, self.volume)
+        return Stocks(
+            dock=on_hand[:, products, self.dock],
+            dock_yard=waiting,
+            position=position,
+            daily=daily,
+            nearby=daily @ self.home.T,
+            room=np.maximum(capacity[:, self.nodes] - used, 0.0),
+            dock_room=capacity[:, self.docks],
+            observation=observation,
+        )
+
+    def values(self, observation: Observation) -> Floats:
+        """USD that a customer's wish is worth when a centre with stock serves it, (B, P, F, R).
+
+        The share of customers who accept the tier, times margin, goodwill and tariff; against
+        losing them all. `UNREACHED` where no lane goes. One row where all replicas are promised
+        the same.
+        """
+        accepted = np.asarray(observation["acceptance"], dtype=np.float64)
+        offered = np.asarray(observation["offered_tier"], dtype=np.float64)[:, 0]
+        if (accepted == accepted[:1]).all() and (offered == offered[0]).all():
+            accepted, offered = accepted[:1], offered[:1]
+        key = accepted.tobytes() + offered.tobytes()
+        if key not in self._values:
+            self._values = {key: self._worth_of_serving(accepted, offered)}
+        return self._values[key]
+
+    def _worth_of_serving(self, accepted: Floats, offered: Floats) -> Floats:
+        last = accepted.shape[1] - 1
+        slower = np.maximum(self.tier, np.rint(offered)[:, None, None]).astype(np.int64)
+        tier = np.clip(slower, 0, last).reshape(len(accepted), -1)
+        share = np.take_along_axis(accepted, tier, axis=1).reshape(slower.shape)  # (B, F, R)
+        net = self.worth[:, None, None] - self.tariff_weight[:, None, None] * self.tariff
+        worth = share[:, None] * np.maximum(net, 0.0)
+        return np.asarray(np.where(self.tier >= 0, worth, UNREACHED))
+
+    def gains(self, stocks: Stocks) -> tuple[Floats, Floats]:
+        """USD per unit at a centre for its own regions and for others', both (B, P, F).
+
+        The first is the worth of serving a home region over what the best regional centre beside it
+        would earn; the second the worth of serving a wish that its own home could not.
+        """
+        worth = self.values(stocks.observation)
+        backup = np.where(self.regional[:, None], worth, 0.0)
+        best = np.sort(np.maximum(backup, 0.0), axis=2)
+        second = best[:, :, -2] if self.count > 1 else np.zeros_like(best[:, :, -1])
+        is_best = backup >= best[:, :, -1][:, :, None]  # its own backup is the next
+        other = np.where(is_best, second[:, :, None], best[:, :, -1][:, :, None])
+        share = stocks.daily[:, :, None] * self.home
+        gain = (np.maximum(worth - other, 0.0) * share).sum(axis=-1)
+        away = stocks.daily[:, :, None] * ((self.home == 0) & (self.tier >= 0))
+        spill = (np.maximum(worth, 0.0) * away).sum(axis=-1)
+        return gain / np.maximum(stocks.nearby, 1e-9), spill / np.maximum(away.sum(-1), 1e-9)
+
+
+class PlacementRule(Heuristic):
+    """A rule that decides how many units go from a product's dock to each centre."""
+
+    def __init__(self, facts: Facts, name: str) -> None:
+        """Finds the centres of an environment in which only transfers are decided."""
+        self.centres = Centres(facts, name)
+        super().__init__(facts)
+
+    def decide(
+        self, observation: Observation, state: Any, episode_start: Starts
+    ) -> tuple[npt.NDArray[Any], Any]:
+        """Units to move, (B, P * F): never more than the dock has or the centres have room for."""
+        stocks = self.centres.read(observation)
+        moved, state = self.transfers(stocks, state, episode_start)
+        moved = np.maximum(moved, 0.0) * self.centres.reached
+        moved *= np.minimum(stocks.dock / np.maximum(moved.sum(-1), 1e-12), 1.0)[..., None]
+        return moved.reshape(len(moved), -1), state
+
+    @abc.abstractmethod
+    def transfers(self, stocks: Stocks, state: Any, episode_start: Starts) -> tuple[Floats, Any]:
+        """Units to move (B, P, F), and the next state."""
+
+    def kept_at_dock(
+        self,
+        stocks: Stocks,
+        left: Floats,
+        fill: float,
+        weight: Floats | None = None,
+        inbound_weight: float = 0.0,
+    ) -> Floats:
+        """What stays at the docks of what is left there, (B, P) units.
+
+        Args:
+            stocks: the observation.
+            left: (B, P) units that no centre is sent.
+            fill: share of its shelf that a dock may keep filled.
+            weight: (B, P) units: a product keeps as many times it as any other, if it has them;
+                None: all products keep the same share of what they have.
+            inbound_weight: part of what waits in the dock's yard, or is quoted to come within
+                `SOON_DAYS`, that the shelf is kept free for.
+        """
+        centres = self.centres
+        kept = left.copy()
+        coming = np.zeros_like(left)
+        if inbound_weight:
+            quoted = np.asarray(stocks.observation["inbound_quoted"], dtype=np.float64)
+            coming = stocks.dock_yard + quoted[..., :SOON_DAYS].sum(axis=-1)
+        for d in range(len(centres.docks)):
+            mine = np.flatnonzero(centres.at_dock[d])
+            volume = centres.volume[mine]
+            space = fill * stocks.dock_room[:, d] - inbound_weight * (coming[:, mine] @ volume)
+            most = left if weight is None else weight
+            kept[:, mine] = level_share(left[:, mine], most[:, mine], volume, space)
+        return kept
+
+    def overflow(self, stocks: Stocks, moved: Floats, fill: float, weight: Floats | None) -> Floats:
+        """Adds what a dock holds above a share of its shelf, for the regional centres.
+
+        Args:
+            stocks: the observation.
+            moved: (B, P, F) units that leave anyway.
+            fill: see `kept_at_dock`, as `weight`.
+            weight: (B, P) units.
+
+        Returns:
+            (B, P, F) units, `moved` included.
+        """
+        left = np.maximum(stocks.dock - moved.sum(axis=-1), 0.0)
+        away = left - self.kept_at_dock(stocks, left, fill, weight)
+        return np.asarray(moved + away[..., None] * self.regional_shares(stocks))
+
+    def regional_shares(self, stocks: Stocks) -> Floats:
+        """Share of a product that each regional centre gets, by forecast, (B, P, F)."""
+        return shares(stocks.daily @ self.centres.catchment.T, self.centres.regional)
+
+
+def taken(moved: Floats, centres: Centres) -> Floats:
+    """ft3 of transfers (B, P, F) by centre, (B, F)."""
+    return np.asarray(np.einsum("bpf,p->bf", moved, centres.volume))
+
+
+def rationed(need: Floats, available: Floats) -> Floats:
+    """Needs (B, P, F), cut in proportion to what there is (B, P)."""
+    total = np.maximum(need.sum(axis=-1), 1e-12)
+    return np.asarray(need * np.minimum(np.maximum(available, 0.0) / total, 1.0)[..., None])
+
+
+def shares(weight: Floats, among: npt.NDArray[np.bool_]) -> Floats:
+    """Weights (..., F) as parts of one over the centres `among`; equal parts where all are 0."""
+    weight = np.where(among, weight, 0.0)
+    total = weight.sum(axis=-1, keepdims=True)
+    return np.where(total > 0, weight / np.where(total > 0, total, 1.0), among / among.sum())
+
+
+def level_share(units: Floats, weight: Floats, volume: Floats, space: Floats) -> Floats:
+    """As many units (B, P) as fit a space (B,) ft3, each product up to one level times its weight.
+
+    min(units, level * weight) with the highest level that fits: over the products in order of the
+    level that takes all of them, what a level takes is piecewise linear.
+    """
+    ends = np.where(units > 0, units / np.maximum(weight, 1e-12), 0.0)
+    order = np.argsort(ends, axis=1)
+    full = np.take_along_axis(units * volume, order, axis=1)
+    slope = np.take_along_axis(weight * volume, order, axis=1)
+    below = np.cumsum(full, axis=1) - full  # ft3 of the products that a level takes whole
+    rising = np.cumsum(slope[:, ::-1], axis=1)[:, ::-1]  # ft3 per level of the others
+    reached = (np.maximum(space[:, None], 0.0) - below) / np.maximum(rising, 1e-12)
+    ends = np.take_along_axis(ends, order, axis=1)
+    fits = reached > ends  # the level lies beyond the end of this product
+    all_fit = fits.all(axis=1, keepdims=True)
+    first = np.argmin(fits, axis=1)[:, None]
+    level = np.where(all_fit, np.inf, np.take_along_axis(reached, first, axis=1))
+    some = np.where(weight > 0, np.maximum(level, 0.0) * np.maximum(weight, 1e-12), 0.0)
+    return np.minimum(units, np.where(np.isinf(level), units, some))
+
+
+def within(units: Floats, volume: Floats, space: Floats, worth: Floats) -> Floats:
+    """As many of the units (B, P) as fit `space` (B, 1) ft3, those of most worth (B, P) first."""
+    order = np.argsort(-worth, axis=1, kind="stable")
+    taken = np.take_along_axis(units * volume, order, axis=1)
+    before = np.cumsum(taken, axis=1) - taken
+    fits = np.clip((space - before) / np.maximum(taken, 1e-12), 0.0, 1.0)
+    share = np.empty_like(fits)
+    np.put_along_axis(share, order, fits, axis=1)
+    return units * share
+
+
+def in_room(units: Floats, volume: Floats, room: Floats, worth: Floats | None) -> Floats:
+    """Cuts transfers (B, P, F) to the centres' room (B, F) ft3.
+
+    Where `worth` (B, P, F), USD per ft3, is given, what is worth most goes first; else all products
+    are cut alike, as the network itself would do.
+    """
+    room = np.maximum(room, 0.0)
+    if worth is None:
+        wanted = np.einsum("bpf,p->bf", units, volume)
+        return np.asarray(units * np.minimum(room / np.maximum(wanted, 1e-12), 1.0)[:, None])
+    parts = [
+        within(units[:, :, f], volume, room[:, f, None], worth[:, :, f])
+        for f in range(units.shape[2])
+    ]
+    return np.stack(parts, axis=2)
+
+
+def fair_cover(position: Floats, daily: Floats, available: Floats) -> Floats:
+    """The days of cover up to which a lot lifts the emptiest centres, (..., 1).
+
+    The t with sum_f max(t daily_f - position_f, 0) = available: over the centres in order of their
+    cover, the least of (available + their stock) / their demand.
+
+    Args:
+        position: (..., F) units.
+        daily: (..., F) units per day; centres without demand get nothing.
+        available: (...,) units to share.
+    """
+    cover = np.where(daily > 0, position / np.maximum(daily, 1e-12), np.inf)
+    order = np.argsort(cover, axis=-1)
+    demand = np.cumsum(np.take_along_axis(daily, order, -1), axis=-1)
+    stock = np.cumsum(np.take_along_axis(np.where(daily > 0, position, 0.0), order, -1), axis=-1)
+    reached = (available[..., None] + stock) / np.maximum(demand, 1e-12)
+    return np.asarray(np.where(demand > 0, reached, np.inf).min(axis=-1, keepdims=True))
+
+
+def log_deviation(observation: Observation) -> Floats:
+    """Log standard deviation of a region's demand over the coming week, (B, P, R), in [.05, 1.5].
+
+    That of the lognormal through the shown P50 and P90.
+    """
+    quantiles = np.asarray(observation["forecast_by_region_quantiles"], dtype=np.float64)
+    middle = np.maximum(quantiles[..., 1], 1e-9)
+    ratio = np.maximum(quantiles[..., 2] / middle, 1.0)
+    return np.asarray(np.clip(np.log(ratio) / ndtri(0.9), 0.05, 1.5))
