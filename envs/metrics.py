@@ -9,6 +9,7 @@ import numpy.typing as npt
 from stockyard.envs.network.accounting import Ledger
 from stockyard.envs.network.arrays import (
     Array,
+    as_like,
     at_least,
     at_most,
     product_sum,
@@ -24,6 +25,9 @@ from stockyard.envs.tasks.task import View
 
 SPEEDS = ("1_day", "2_day", "3_to_5_day")
 """Names of the delivery tiers."""
+
+MARGINS = ("low", "mid", "high")
+"""Thirds of the products by margin per ft3, whose fill rates are told apart."""
 
 MOST_DAYS_OF_COVER = 365.0
 """What `days_of_cover` shows at most, so that a step without demand has a finite one."""
@@ -77,7 +81,9 @@ def summarise(
     """Key figures over a step, each (B,).
 
     in_stock_rate: share of demand on product-days on which no shelf was empty. fill_rate: units
-    served at once of units wanted. days_of_cover: units anywhere in the network over the step's
+    served at once of units wanted, also of the products in the lowest, middle and highest third by
+    margin per ft3 (`fill_*_margin`, with three products or more): who earns little for the space
+    is starved first. days_of_cover: units anywhere in the network over the step's
     daily demand, at most 365. speed_share_*: share of sold units by delivery tier. abandon_rate:
     share of demand given up because the promise was slow. substitution_rate: share sold as a
     substitute. lost_*: units by cause. utilisation_*: share of a capacity used; of trucks, the
@@ -90,17 +96,17 @@ def summarise(
     missed = [sum_entries(f.out_of_stock) for f in flows]
     wanted = at_least(product_sum(_sum(demand)), 1e-9)
     empty = product_sum(_sum([(m > 1e-9) * d for m, d in zip(missed, demand, strict=True)]))
-    abandoned: Array = 0.0
-    if flows[0].abandoned is not None:
-        slow = _sum([f.abandoned for f in flows])
-        abandoned = product_sum(sum_entries(slow)) / wanted
+    # A promise that all accept makes nobody leave; it may hold in some of the periods only.
+    slow = [sum_entries(f.abandoned) for f in flows if f.abandoned is not None]
+    abandoned: Array = product_sum(_sum(slow)) / wanted if slow else wanted * 0.0
     figures: dict[str, Array] = {
         "in_stock_rate": 1.0 - empty / wanted,
         "fill_rate": 1.0 - product_sum(_sum(missed)) / wanted - abandoned,
     }
-    if flows[0].abandoned is not None:
+    if len(params.network.acceptance_by_tier) > 1 and not params.is_backorder:
         figures["abandon_rate"] = abandoned
     if in_detail:
+        figures |= _fill_by_margin(params, _sum(demand), _sum([*missed, *slow]))
         figures |= _service(params, flows)
         days = len(flows) * params.days_per_period
         cover = product_sum(view.state.position) / (wanted / days)
@@ -123,6 +129,21 @@ def summarise(
 
 def _sum(parts: list[Array]) -> Array:
     return sum(parts[1:], start=parts[0])
+
+
+def _fill_by_margin(params: Params, wanted: Array, missed: Array) -> dict[str, Array]:
+    """Fill rates of thirds of the products by margin per ft3; units (B, P)."""
+    products = params.network.products
+    if products.num_products < len(MARGINS):
+        return {}
+    margin = (products.price - products.unit_cost) / np.maximum(products.volume, 1e-9)
+    thirds = np.array_split(np.argsort(margin, kind="stable"), len(MARGINS))
+    figures: dict[str, Array] = {}
+    for name, members in zip(MARGINS, thirds, strict=True):
+        inside = as_like(np.isin(np.arange(products.num_products), members), wanted)
+        some = at_least(weighted_sum(wanted, inside), 1e-9)
+        figures[f"fill_{name}_margin"] = 1.0 - weighted_sum(missed, inside) / some
+    return figures
 
 
 def _service(params: Params, flows: Any) -> dict[str, Array]:

@@ -110,7 +110,8 @@ class DemandShock:
         # the innovation of day d is known from the start of day d + 1
         count = np.clip(np.arange(days) - (begin - self.reveal_days), 0, parts)
         count = np.where(np.arange(days) <= begin, np.minimum(count, parts - 1), parts)
-        left = (1.0 - done[count]) * self.log_variance
+        # shares add up to one but for rounding, and nothing must be left in the end
+        left = np.where(count == parts, 0.0, 1.0 - done[count]) * self.log_variance
         return ShockPath(key_day, self.lift * np.exp(log[count]), self.lift * np.exp(log[-1]), left)
 
 

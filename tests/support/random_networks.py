@@ -130,7 +130,7 @@ def draw_case(seed: int, **fixed: Any) -> Case:
         seed: the case's number.
         **fixed: features that must (True) or must not (False) be there: `whole_units`, `docks`,
             `outbound`, `supplier`, `parcels`, `transfer_trucks`, `backorder`, `substitution`,
-            `textbook`, `parts`, `tiers`, `fluid_trucks`.
+            `textbook`, `parts`, `tiers`, `fluid_trucks`, `lots`, `weights`, `promises`.
     """
     rng = np.random.default_rng([seed, 20])
 
@@ -142,6 +142,7 @@ def draw_case(seed: int, **fixed: Any) -> Case:
     parcels, trucked = maybe("parcels", 0.4), maybe("transfer_trucks", 0.4)
     backorder, fluid = maybe("backorder", 0.3), maybe("fluid_trucks", 0.3)
     textbook, parts = maybe("textbook", 0.3), maybe("parts")
+    lots, weights, promises = maybe("lots", 0.3), maybe("weights"), maybe("promises")
     substitution = 0.35 if maybe("substitution") else 0.0
     num_tiers = int(rng.integers(2, 4)) if maybe("tiers", 0.6) else 1
     v, docks, centres, r, p = (int(rng.integers(1, 1 + top)) for top in (3, 2, 3, 3, 5))
@@ -174,6 +175,12 @@ def draw_case(seed: int, **fixed: Any) -> Case:
     out_truck = np.full(outs, np.inf)
     if parcels:
         out_truck = np.where(rng.random(outs) < 0.8, rng.uniform(2, 15), np.inf)
+
+    def some_units(mean: float) -> Any:
+        """Minimum orders or cases of some of the lanes' products."""
+        drawn = rng.uniform(0.3, 1.7, (len(heads), p)) * mean * (rng.random((len(heads), p)) < 0.7)
+        return np.rint(drawn) if whole else drawn
+
     num_owners = int(rng.integers(1, 4))
     mix: tuple[float, ...] = ()
     if parcels:
@@ -188,6 +195,7 @@ def draw_case(seed: int, **fixed: Any) -> Case:
             unit_cost=rng.uniform(5, 30, p),
             owner=rng.integers(0, num_owners, p),
             group=tuple(f"g{k}" for k in rng.integers(0, 2, p)),
+            tariff_weight=rng.uniform(0.5, 3.0, p) if weights else 1.0,
         ),
         suppliers=tuple(f"s{k}" for k in range(v)),
         inbound=InboundLanes(
@@ -195,6 +203,8 @@ def draw_case(seed: int, **fixed: Any) -> Case:
             supplier=supplier,
             lead_time=rng.integers(shortest, 4, (len(heads), p)),
             unit_cost=rng.uniform(5, 30, (len(heads), p)),
+            minimum_order=some_units(6.0) if lots else 0.0,
+            case_pack=some_units(2.0) if lots else 0.0,
         ),
         transfers=TransferLanes(
             tail=tail,
@@ -274,8 +284,8 @@ def draw_case(seed: int, **fixed: Any) -> Case:
         values[rng.random((rows, entities)) < 0.1] = 0.0
         return np.rint(values) if whole else values
 
+    promise = Promise(int(rng.integers(0, num_tiers)), tuple(network.acceptance_by_tier))
     decisions, exogenous = [], []
-    tier = int(rng.integers(0, num_tiers))
     for _ in range(PERIODS):
         limits = rng.uniform(0, 30.0 * p, (BATCH, network.products.num_owners, nodes))
         limits[rng.random(limits.shape) < 0.3] = np.inf
@@ -307,8 +317,11 @@ def draw_case(seed: int, **fixed: Any) -> Case:
             supplier_capacity=capacity(v, 6.0) if flags["supplier_is_limited"] else None,
             yard_capacity=capacity(nodes, 15.0) if limited["yard"] else None,
             truck_limit=np.rint(capacity(lanes, 3.0)) if rng.random() < 0.5 else None,
-            storage_rent=np.full((1, 1), rng.uniform(1, 3)) if rng.random() < 0.3 else None,
+            storage_rent=capacity(1, 2.0) if rng.random() < 0.3 else None,
         )
+        if promises and rng.random() < 0.6:  # other tiers are offered, and others accepted
+            pickier = np.cumprod((1.0, *rng.uniform(0.6, 1.0, num_tiers - 1)))
+            promise = Promise(int(rng.integers(0, num_tiers)), tuple(pickier.tolist()))
         background = units(outs, mean=2.0) if parcels and rng.random() < 0.5 else None
         exogenous.append(
             Exogenous(
@@ -317,7 +330,7 @@ def draw_case(seed: int, **fixed: Any) -> Case:
                 shipments=shipments,
                 background_parcels=background,
                 background_volume=None if background is None else background * 0.8,
-                promise=Promise(tier, tuple(network.acceptance_by_tier)),
+                promise=promise,
             )
         )
     return Case(seed, network, economics, flags, state, tuple(decisions), tuple(exogenous))

@@ -16,7 +16,7 @@ from stockyard.envs.network.params import array_maker
 H = 1e-5
 
 fluid = st.integers(0, 10**6).map(
-    lambda seed: draw_case(seed, whole_units=False, fluid_trucks=True, textbook=False)
+    lambda seed: draw_case(seed, whole_units=False, fluid_trucks=True, textbook=False, lots=False)
 )
 
 
@@ -65,7 +65,7 @@ def test_autograd_equals_finite_differences(case: Case) -> None:
 
 def test_an_order_that_is_sold_has_a_gradient() -> None:
     """L14: the law above is not kept by gradients that are zero everywhere."""
-    case = draw_case(5, whole_units=False, fluid_trucks=True, textbook=False)
+    case = draw_case(5, whole_units=False, fluid_trucks=True, textbook=False, lots=False)
     shape = (BATCH, len(case.decisions), *case.network.carries.shape)
     free = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(total_return(case, free).sum(), free)

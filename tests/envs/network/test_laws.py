@@ -45,6 +45,18 @@ def served_first(period: Period) -> Any:
     return served if period.flows.substituted is None else served - period.flows.substituted
 
 
+def in_lots(case: Case, orders: Any) -> Any:
+    """Orders made up to minima and whole cases, one by one."""
+    lanes = case.network.inbound
+    made_up = np.zeros_like(orders)
+    for (b, e, p), units in np.ndenumerate(orders):
+        case_pack, minimum = lanes.case_pack[e, p], lanes.minimum_order[e, p]
+        if units > 0.0 and units >= minimum / 2.0:
+            whole = units if case_pack == 0.0 else case_pack * round(units / case_pack)
+            made_up[b, e, p] = max(minimum, whole)
+    return made_up
+
+
 def lane_plan(case: Case, promise: Promise) -> list[Any]:
     """Ranks of the waterfall."""
     return list(case.network.ranks(promise))
@@ -73,7 +85,7 @@ def test_what_suppliers_cancel_is_never_negative(backend: str, case: Case) -> No
         flows = period.flows
         if flows.ordered is None:
             continue
-        wanted = np.maximum(period.decisions.orders, 0.0) * case.network.carries
+        wanted = in_lots(case, np.maximum(period.decisions.orders, 0.0) * case.network.carries)
         at_most(flows.ordered, wanted, ROUNDING)
         at_most(flows.shipped, flows.ordered)
         if period.exogenous.shipments is not None and not case.flags["whole_units"]:
@@ -114,14 +126,13 @@ def test_every_wish_is_served_lost_or_owed(backend: str, case: Case) -> None:
 @given(case=cases)
 def test_few_accept_a_slow_promise(backend: str, case: Case) -> None:
     """L2: at most the share kappa of demand is served at tier k or slower."""
-    accepted = case.network.acceptance_by_tier
     # In whole units, customers are rounded to whole ones once at each slower tier.
-    slack = len(accepted) - 1.0 if case.flags["whole_units"] else 0.0
+    slack = len(case.network.acceptance_by_tier) - 1.0 if case.flags["whole_units"] else 0.0
     for period in run(case, backend):
         if period.before.backlog is not None or case.network.substitution:
             continue
         promise = period.exogenous.promise
-        for k, share in enumerate(accepted):
+        for k, share in enumerate(promise.acceptance_by_tier):
             slower: Any = 0.0
             plan = lane_plan(case, promise)
             for rank, units in zip(plan, period.flows.served, strict=True):
@@ -307,6 +318,18 @@ def test_key_figures_and_surpluses_are_what_the_books_say(backend: str, case: Ca
     if "utilisation_trucks" in figures:
         at_most(figures["utilisation_trucks"], 1.0)
     assert all(np.isfinite(values).all() for values in figures.values())
+    has_tiers = len(case.network.acceptance_by_tier) > 1
+    assert ("abandon_rate" in figures) == (has_tiers and not params.is_backorder)
+    products = case.network.products
+    if products.num_products < 3:
+        return
+    wanted = sum(flow.demand.sum(axis=1) for flow in flows)
+    order = np.argsort((products.price - products.unit_cost) / products.volume)
+    thirds = zip(("low", "mid", "high"), np.array_split(order, 3), strict=True)
+    filled = sum(
+        figures[f"fill_{name}_margin"] * wanted[:, part].sum(axis=1) for name, part in thirds
+    )
+    same(filled, figures["fill_rate"] * wanted.sum(axis=1))
 
 
 class ExogenousAsTape:

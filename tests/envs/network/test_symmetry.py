@@ -41,13 +41,16 @@ def with_products(case: Case, order: Any) -> Case:
         old,
         names=tuple(old.names[k] for k in order),
         group=tuple(old.group[k] for k in order),
-        **{name: getattr(old, name)[order] for name in ("volume", "price", "unit_cost", "owner")},
+        **{
+            name: getattr(old, name)[order]
+            for name in ("volume", "price", "unit_cost", "owner", "tariff_weight")
+        },
     )
     inbound = dataclasses.replace(
         case.network.inbound,
         **{
             name: getattr(case.network.inbound, name)[:, order]
-            for name in ("lead_time", "unit_cost", "supplier")
+            for name in ("lead_time", "unit_cost", "supplier", "minimum_order", "case_pack")
         },
     )
     network = dataclasses.replace(case.network, products=products, inbound=inbound)
@@ -121,6 +124,10 @@ def test_money_scales_with_units(case: Case, factor: float) -> None:
     """L9: twice the units over twice the capacities is twice the money; nothing hides a size."""
     economics = dataclasses.replace(case.economics, fixed_order_cost=0.0)
     case = dataclasses.replace(case, economics=economics)
+    lanes = case.network.inbound
+    lots = dataclasses.replace(
+        lanes, minimum_order=lanes.minimum_order * factor, case_pack=lanes.case_pack * factor
+    )
 
     def grow(tree: Any) -> Any:
         return change(tree, lambda a: a * factor)
@@ -139,7 +146,11 @@ def test_money_scales_with_units(case: Case, factor: float) -> None:
         for d in case.decisions
     )
     large = dataclasses.replace(
-        case, state=grow(case.state), decisions=decisions, exogenous=exogenous
+        case,
+        network=dataclasses.replace(case.network, inbound=lots),
+        state=grow(case.state),
+        decisions=decisions,
+        exogenous=exogenous,
     )
     same_money(money(case), money(large), factor)
 
