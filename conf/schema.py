@@ -129,6 +129,33 @@ class HeadroomSchema:
 
 
 @dataclass
+class ForecastSchema:
+    """`forecast.yaml`, of `stockyard-forecast`; numbers by size hold one for each of `sizes`."""
+
+    train: bool = True  # false: judge the weights there are
+    scenarios: Any = None  # a name or a list of them; null: all of the benchmark
+    sizes: list[str] = field(default_factory=lambda: ["small", "medium"])
+    tapes: dict[str, int] = field(  # training tapes of each scenario
+        default_factory=lambda: {"small": 64, "medium": 6, "large": 1}
+    )
+    every: dict[str, int] = field(  # of so many decisions one gives rows to train on
+        default_factory=lambda: {"small": 1, "medium": 2, "large": 8}
+    )
+    steps: int = 10_000  # of the optimiser
+    test_tapes: dict[str, int] = field(  # test tapes of each scenario
+        default_factory=lambda: {"small": 128, "medium": 4, "large": 1}
+    )
+    # of a network's products those that are trained on; the others are judged apart
+    trained_products: int = 100
+    worth_tapes: int = 256  # test tapes on which a rule is played with each forecast; 0: none
+    # npz to write or, without training, to judge; null: in the folder of this command or, without
+    # training, the one that comes with the package
+    weights: str | None = None
+    page: str | None = None  # Markdown file, JSON beside it; null: in the folder of this command
+    seed: int = 0
+
+
+@dataclass
 class WhatIfSchema:
     """`what_if.yaml`, of `stockyard-what-if`."""
 
@@ -160,4 +187,5 @@ def register_schemas() -> None:
     store.store(name="validate_schema", node=ValidateSchema)
     store.store(name="optimality_schema", node=OptimalitySchema)
     store.store(name="headroom_schema", node=HeadroomSchema)
+    store.store(name="forecast_schema", node=ForecastSchema)
     store.store(name="what_if_schema", node=WhatIfSchema)

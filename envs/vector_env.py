@@ -47,7 +47,9 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         rules: slot -> standing rule (name or callable) for the slots the agent does not take.
         demand: a demand process or a `DemandPanel` instead of the scenario's.
         integer: whole units; None takes the scenario's choice.
-        forecast: what observations show instead of the tapes' own forecast; None: that.
+        forecast: what observations show: "martingale" (None; the tape's own), "none", "biased",
+            "lagged", "learned", a mapping of `kind` and its parameters, or a
+            `stockyard.envs.tasks.shown_forecast.ShownForecast`.
         split: "train", "validation" or "test": disjoint families of tapes.
         backend: "numpy" or "torch": what the simulator computes with; observations are NumPy.
         dtype: "float64" or "float32": precision of the simulator.

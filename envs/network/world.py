@@ -44,7 +44,8 @@ class World:
     burn_in: int = 0  # periods simulated by the standing rules before the episode
     whole_units: bool = False
     shows_history: bool = True  # observations carry forecasts, history, calendar, capacities
-    forecast: Any = None  # what observations show instead of the tapes' own forecast; None: that
+    # what observations show instead of the tape's own forecast (None): see tasks/shown_forecast.py
+    forecast: Any = None
     reward_scale: float = 1.0  # USD; a fixed constant that training divides rewards by
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class World:
 
     @property
     def forecaster(self) -> Forecaster | None:
-        """The forecast that valuation, bounds and observations use."""
+        """The forecast that valuation and bounds use, and observations unless `forecast` is set."""
         return self.source.forecaster
 
     def opening_state(self, params: Params, batch: int) -> State:

@@ -13,6 +13,7 @@ from stockyard.envs.network.standing_rules import Rule, resolve_rule
 from stockyard.envs.network.world import Opening, World
 from stockyard.envs.scenarios.presets import SIZES
 from stockyard.envs.scenarios.scenario import Scenario, library_file, names
+from stockyard.envs.tasks.shown_forecast import resolve_forecast
 
 __all__ = ["BENCHMARK", "Scenario", "WorldBuilder", "build_world", "names"]
 
@@ -59,7 +60,9 @@ def build_world(
         demand: a `DemandPanel` to replay or a demand process, instead of the scenario's own.
         rules: slot -> standing rule, by name or callable.
         integer: whole units; None takes the scenario's choice.
-        forecast: what observations show instead of the tapes' own forecast; None: that.
+        forecast: what observations show instead of the tape's own forecast: a name of
+            `stockyard.envs.tasks.shown_forecast.KINDS`, a mapping of `kind` and its parameters, or
+            a `ShownForecast`; None: the tape's own.
 
     Raises:
         ValueError: for unknown names, where the known ones are listed, and for wrong values.
@@ -75,8 +78,6 @@ def build_world(
         raise ValueError("demand: cannot be given beside a scenario object, which has its own")
     else:
         world = given.build(size, task)
-    if forecast is not None:
-        world = dataclasses.replace(world, forecast=forecast)
     if task == "network" and world.periods_per_step > 1:  # placing and loading decide every period
         scale = world.reward_scale / world.periods_per_step
         source = dataclasses.replace(world.source, outlook_periods=1)
@@ -89,10 +90,10 @@ def build_world(
         resolved = {slot: resolve_rule(slot, rule) for slot, rule in rules.items()}
         world = dataclasses.replace(world, rules={**world.rules, **resolved})
     if integer:
-        return _in_whole_units(world)
-    if integer is not None:
+        world = _in_whole_units(world)
+    elif integer is not None:
         world = dataclasses.replace(world, whole_units=False)
-    return world
+    return dataclasses.replace(world, forecast=resolve_forecast(forecast, world))
 
 
 def _resolved(scenario: Any) -> Scenario | WorldBuilder:

@@ -126,7 +126,8 @@ class Placement:
     Units that are late count in the first entry of `inbound_quoted`; what a supplier will not
     deliver counts as late until the first day on which its last part is due. Arrival times, fill
     rates and intents are not shown; sales are censored by stock-outs. There is no time to the end
-    of the episode.
+    of the episode. Forecasts, and `served_demand` with them, are the tape's own unless `forecast=`
+    says `none`, `biased` or `lagged`; standing rules go on to use the tape's own.
 
     ## Reward
 
@@ -145,7 +146,7 @@ class Placement:
     ## Arguments
 
     See `stockyard.envs.vector_env.NetworkVectorEnv`: scenario, size, horizon, action, rules,
-    demand, integer, split, backend, dtype, render_mode.
+    demand, integer, forecast, split, backend, dtype, render_mode.
 
     ## Info
 

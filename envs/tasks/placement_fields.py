@@ -22,6 +22,7 @@ from stockyard.envs.tasks.retail_fields import (
     RetailFields,
     typical_limit,
 )
+from stockyard.envs.tasks.shown_forecast import check_regional
 from stockyard.envs.tasks.task import View
 
 
@@ -32,6 +33,7 @@ class PlacementFields:
         """Takes the world, its centres and the books that are kept of it."""
         self.world, self.centres, self.books = world, centres, books
         self._shared = RetailFields(world)
+        check_regional(self._shared.forecast)
         network = world.network
         # mean units per day, (P, R)
         self.rate = (world.source.demand.mean_rate(network) * network.periods_per_day).T
@@ -107,7 +109,7 @@ class PlacementFields:
         left = -view.period % self.world.source.epoch_periods
         sold = sum(view.memory.sales[1:], start=view.memory.sales[0])
         shared = self._shared.observe(params, view, booked)
-        return {
+        fields = {
             "on_hand": booked.on_hand.swapaxes(1, 2),
             "in_transit": self._in_transit(params, view.state),
             "inventory_position": inventory_position(booked),
@@ -121,6 +123,7 @@ class PlacementFields:
             **self._constants(view),
             **shared,
         }
+        return fields | self._shared.forecasts(view, fields)
 
     def served_daily(self, view: View) -> Array:
         """Demand that covers are measured in, (B, F, P) units per day."""
@@ -149,8 +152,8 @@ class PlacementFields:
         }
 
     def daily(self, view: View) -> Array:
-        """Mean units per day and region over the coming week, (B, R, P)."""
-        return view.tape.known(view.period).forecast_daily
+        """Mean units per day and region over the coming week that are shown, (B, R, P)."""
+        return self._shared.daily(view)
 
     def _in_transit(self, params: Params, state: State) -> Array:
         """Units on the way to each centre, (B, P, F, 2): arriving within a day, and all others.

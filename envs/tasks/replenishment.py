@@ -18,6 +18,7 @@ from stockyard.envs.network.arrays import (
     stack,
     sum_entries,
 )
+from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import inventory_position, on_first_lane
 from stockyard.envs.network.state import Decisions, State
@@ -107,6 +108,10 @@ class Replenishment:
     episodes begin in a random week and it says nothing. Before the burn-in, history shows no sales,
     no receipts and full availability. `received_history` leaves transfers out.
 
+    Forecasts are the tape's own martingale unless `forecast=` names another (`none`, `biased`,
+    `lagged`, `learned`, or a callable; `stockyard.envs.tasks.shown_forecast`). What is shown is
+    what mode `cover` measures in; valuation and standing rules go on to use the tape's own.
+
     Sales are censored by stock-outs; intents, arrival times and fill rates are not shown. What a
     supplier will not deliver counts as on order until the first review at or after the order's last
     part is due, and orders are measured against the same position that is shown. There is no time
@@ -130,7 +135,7 @@ class Replenishment:
     ## Arguments
 
     See `stockyard.envs.vector_env.NetworkVectorEnv`: scenario, size, horizon, action, rules,
-    demand, integer, split, backend, dtype, render_mode.
+    demand, integer, forecast, split, backend, dtype, render_mode.
 
     ## Info
 
@@ -264,8 +269,15 @@ class Replenishment:
 
     def observe(self, params: Params, view: View) -> dict[str, Array]:
         """Builds every field; products first, as people read it."""
+        state = as_booked(view.state, self.unreported(view.memory))
+        fields = self._fields_but_forecasts(params, view, state)
+        if self.world.shows_history:
+            fields |= self._shared.forecasts(view, fields)
+        return fields
+
+    def _fields_but_forecasts(self, params: Params, view: View, state: State) -> dict[str, Array]:
+        """What a forecast that is not the tape's own may read; `state` is that of the books."""
         memory = view.memory
-        state = as_booked(view.state, self.unreported(memory))
         fields: dict[str, Array] = {"on_hand": state.on_hand.swapaxes(1, 2)}
         if state.backlog is not None:
             fields["backlog"] = sum_entries(state.backlog)
@@ -311,7 +323,11 @@ class Replenishment:
         state = as_booked(view.state, self.unreported(view.memory))
         if mode == "cover":
             days = (action + 1.0) * (MAX_COVER_DAYS / 2.0)
-            target = expected_over(self._shared.means(view), days)
+            shown = self._shared.shown(
+                view, lambda: self._fields_but_forecasts(params, view, state)
+            )
+            means = [shown.means[:, k] for k in range(len(HORIZONS_DAYS))]
+            target = expected_over(means, days)
         else:
             rule: Any = self.world.rules["replenish"]
             known = view.tape.known(view.period)

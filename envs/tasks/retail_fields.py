@@ -1,6 +1,7 @@
 """Fields that every task in a retail world shows: forecasts, catalogue, limits, calendar."""
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import State
 from stockyard.envs.network.tapes import NO_EVENT_DAYS
 from stockyard.envs.network.world import World
+from stockyard.envs.tasks.shown_forecast import (
+    OwnForecast,
+    Shown,
+    regional_forecast,
+    resolve_forecast,
+)
 from stockyard.envs.tasks.task import View
 
 MOST_UNITS = 1e9
@@ -33,11 +40,19 @@ Bounds = dict[str, tuple[tuple[int, ...], float, float]]
 
 
 class RetailFields:
-    """Shows one retail world; pure and differentiable."""
+    """Shows one retail world; pure and differentiable.
+
+    Forecasts are those of `World.forecast`; see `stockyard.envs.tasks.shown_forecast`.
+    """
 
     def __init__(self, world: World, shows_supply: bool = False) -> None:
         """Takes the world, and whether what suppliers can ship is shown."""
         self.world, self.shows_supply = world, shows_supply
+        self.forecast = resolve_forecast(world.forecast, world)
+        self.own_forecast = OwnForecast(world)
+        # An action is decoded by the forecast that the observation has shown: it is kept, for a
+        # network takes its time.
+        self._latest: tuple[View, Shown] | None = None
 
     def bounds(self) -> Bounds:
         """Shape and bounds of every field."""
@@ -81,7 +96,7 @@ class RetailFields:
         }
 
     def observe(self, params: Params, view: View, booked: State) -> dict[str, Array]:
-        """Builds the fields; products first, as people read it.
+        """Builds the fields but for the forecasts; products first, as people read it.
 
         Args:
             params: the network.
@@ -89,8 +104,6 @@ class RetailFields:
             booked: the state with open orders as the buyer's books have them.
         """
         like = booked.position
-        means = stack([at_least(m, 0.0) + like * 0.0 for m in self.means(view)], axis=1)
-        quantiles = self._quantiles(view, means)
         yard = booked.on_hand * 0.0 if booked.yard is None else booked.yard
         moving = in_transfer(booked)
         on_order = at_least(booked.position - moving - sum_entries(booked.on_hand + yard), 0.0)
@@ -99,8 +112,6 @@ class RetailFields:
         return {
             "on_order": on_order,
             "yard": yard.swapaxes(1, 2),
-            "forecast_mean": means.swapaxes(1, 2),
-            "forecast_quantiles": last_to_second(quantiles),
             "price": ones * as_like(params.network.products.price, like),
             "unit_cost": ones * params.a.unit_cost,
             "volume": ones * params.a.volume,
@@ -111,21 +122,27 @@ class RetailFields:
             **self._calendar(view, like),
         }
 
-    def means(self, view: View) -> list[Array]:
-        """Expected demand over each of HORIZONS_DAYS, (B or 1, P) units."""
-        return [view.outlook[days] for days in HORIZONS_DAYS]
+    def forecasts(self, view: View, fields: Mapping[str, Array]) -> dict[str, Array]:
+        """The forecasts that are shown; `fields` are the others of the observation."""
+        means, quantiles = self.shown(view, lambda: fields)
+        zero = view.state.position * 0.0
+        return {
+            "forecast_mean": last_to_second(at_least(means, 0.0) + zero[:, None]),
+            "forecast_quantiles": last_to_second(at_least(quantiles, 0.0) + zero[:, None, None]),
+        }
 
-    def _quantiles(self, view: View, means: Array) -> Array:
-        """Quantiles of demand over each of HORIZONS_DAYS, (B, H, Q, P) units."""
-        assert self.world.forecaster is not None
-        h = self.world.network.periods_per_day
-        _, extra = view.tape.outlook_at(view.period)
-        if extra is not None:
-            extra = stack(
-                [extra[:, view.tape.outlook_days.index(days)] for days in HORIZONS_DAYS], axis=1
-            )
-        horizons = tuple(days * h for days in HORIZONS_DAYS)
-        return self.world.forecaster.quantiles(means, horizons, extra)
+    def shown(self, view: View, fields: Callable[[], Mapping[str, Array]]) -> Shown:
+        """The forecast that is shown; `fields` builds the others, where it needs them."""
+        if not getattr(self.forecast, "uses_fields", True):
+            return self.forecast(self.own_forecast, view, {})
+        if self._latest is None or not _is_same(self._latest[0], view):
+            self._latest = view, self.forecast(self.own_forecast, view, fields())
+        return self._latest[1]
+
+    def daily(self, view: View) -> Array:
+        """Mean units per day and region over the coming week that are shown, (B, R, P)."""
+        regional = regional_forecast(self.forecast, self.own_forecast, view)
+        return regional + view.state.position[:, None] * 0.0
 
     def announced(self, view: View, field: str, like: Array) -> Array:
         """A limit of the nodes now and as announced for the next four weeks, (B, N, 5)."""
@@ -181,6 +198,16 @@ class RetailFields:
             "season": stack([xp.sin(angle), xp.cos(angle)], axis=1),
             "days_to_event": days[0 if len(days) == 1 else view.period] + like[:, :1] * 0.0,
         }
+
+
+def _is_same(one: View, other: View) -> bool:
+    """Whether two views are of one moment of one episode."""
+    return (
+        one.period == other.period
+        and one.tape is other.tape
+        and one.state is other.state
+        and one.memory is other.memory
+    )
 
 
 def typical_limit(values: Any) -> Any:

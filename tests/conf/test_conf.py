@@ -20,7 +20,16 @@ from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line
 
 CONF = Path(stockyard.conf.__file__).parent
-PRIMARIES = ("config", "evaluate", "optimality", "tune", "validate", "what_if")
+PRIMARIES = (
+    "config",
+    "evaluate",
+    "forecast",
+    "headroom",
+    "optimality",
+    "tune",
+    "validate",
+    "what_if",
+)
 
 
 def choices(group):
@@ -42,6 +51,7 @@ def test_every_group_is_tested_here():
         "agent",
         "env",
         "experiment",
+        "headroom",
         "launcher",
         "optimality",
         "scenario",
