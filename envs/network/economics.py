@@ -112,17 +112,13 @@ def handling_values(network: Network, economics: Economics) -> tuple[Values, Val
     """Handling paid so far per unit: received at a node (N,), under way on a transfer lane (E_tr,).
 
     Stock is valued at cost plus this, so that receiving and moving goods is neither a loss now nor
-    a hidden gain later. Where a node is fed in several ways, the cheapest counts, what a lane asks
-    above the book value of its products included: goods that arrive in the period they were sent
-    (lead time or transit 0) pass no dock and pay no receiving.
+    a hidden gain later. Where a node is fed in several ways, the cheapest counts: goods that arrive
+    in the period they were sent (lead time or transit 0) pass no dock and pay no receiving.
     """
     value = np.full(network.num_nodes, np.inf)
     supply, lanes = network.inbound, network.transfers
     at_once = ((supply.lead_time == 0) & network.carries).any(axis=1)
-    premium = np.where(network.carries, supply.unit_cost - network.products.unit_cost, np.inf)
-    premium = np.maximum(np.nan_to_num(premium.min(axis=1), posinf=0.0), 0.0)
-    brought = premium + np.where(at_once, 0.0, economics.receive_per_unit)
-    np.minimum.at(value, supply.head, brought)
+    np.minimum.at(value, supply.head, np.where(at_once, 0.0, economics.receive_per_unit))
     received = np.where(lanes.transit == 0, 0.0, economics.receive_per_unit)
     for _ in range(network.num_nodes):  # a path has at most N nodes
         for tail, head, cost in zip(

@@ -70,9 +70,6 @@ class Retail:
     lead_days: float = 13.0  # mean, quoted at normal congestion
     direct_extra_days: int = 2  # of orders sent straight to a centre
     direct_surcharge: float = 0.03  # share of the unit cost for that [A]
-    direct_fee_per_unit: float = (
-        0.40  # the handling that it saves: direct orders buy time alone [A]
-    )
     has_direct_lanes: bool = False
     minimum_order_days: float = 0.0  # of mean demand
     case_pack: float = 0.0  # units; 0: single units

@@ -234,7 +234,7 @@ def _network(
         later = np.full(len(centres), retail.lead_days + retail.direct_extra_days)
         lead = np.concatenate((lead, later))
         supplier = np.concatenate((supplier, np.tile(supplier_of, (len(centres), 1))))
-        dear = products.unit_cost * (1.0 + retail.direct_surcharge) + retail.direct_fee_per_unit
+        dear = products.unit_cost * (1.0 + retail.direct_surcharge)
         cost = np.concatenate((cost, np.tile(dear, (len(centres), 1))))
     return Network(
         nodes=layout.node_names,
