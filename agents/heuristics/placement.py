@@ -90,24 +90,18 @@ class Push(PlacementRule):
 class CoverEqualisation(PlacementRule):
     """Lifts the centres with the fewest days of cover, all to the same."""
 
-    def __init__(self, facts: Facts, local_days: float, reserve_days: float) -> None:
-        """Takes the most cover of a local centre, and days of all demand that the dock keeps."""
+    def __init__(self, facts: Facts, most_days: float, dock_fill: float) -> None:
+        """Takes the most cover of a centre, and the share of its shelf that a dock may fill."""
         super().__init__(facts, "cover_equalisation")
-        self._most, self._reserve = local_days, reserve_days
+        self._most, self._fill = most_days, dock_fill
 
     def transfers(self, stocks: Stocks, state: Any, episode_start: Starts) -> tuple[Floats, Any]:
-        """What the local centres are not given goes to the regional ones."""
-        regional = self.centres.regional
-        reserve = self._reserve * stocks.daily.sum(axis=-1)
-        available = np.maximum(stocks.dock - reserve, 0.0)
+        """The emptiest first; the rest waits at the dock while there is room."""
         reached = stocks.nearby * self.centres.reached
-        cover = fair_cover(stocks.position, reached, available)
-        cover = np.where(np.isfinite(cover), cover, 0.0)
-        cover = np.where(regional, cover, np.minimum(cover, self._most))
-        moved = np.maximum(reached * cover - stocks.position, 0.0)
+        cover = np.minimum(fair_cover(stocks.position, reached, stocks.dock), self._most)
+        moved = rationed(np.maximum(reached * cover - stocks.position, 0.0), stocks.dock)
         moved = in_room(moved, self.centres.volume, stocks.room, None)
-        rest = np.maximum(available - moved.sum(axis=-1), 0.0)
-        return moved + rest[..., None] * self.regional_shares(stocks), state
+        return self.overflow(stocks, moved, self._fill, None), state
 
 
 def hub_only(env: Any) -> HubOnly:
@@ -163,32 +157,33 @@ def forecast_share_push(
 
 def _equal_space(facts: Facts) -> tuple[Parameter, ...]:
     return (
-        Parameter("local_days", 2.0, 14.0, least=0.0, most=90.0),
-        Parameter("reserve_days", 0.0, 4.0, least=0.0, most=90.0),
+        Parameter("most_days", 2.0, 14.0, least=0.0, most=90.0),
+        Parameter("dock_fill", 0.1, 0.9, least=0.0, most=2.0),
     )
 
 
 @tuned_by(_equal_space)
 def cover_equalisation(
-    env: Any, local_days: float | None = None, reserve_days: float | None = None
+    env: Any, most_days: float | None = None, dock_fill: float = 0.5
 ) -> CoverEqualisation:
     """Fair share: a lot goes to the centres of least cover, until all have the same days.
 
     Equal run-out times are the balanced allocation under which the echelons of Clark & Scarf
     (Management Science 6, 1960) decouple, and optimal for the myopic allocation problem of
-    Federgruen & Zipkin (Management Science 30, 1984) where demands differ in scale alone. A cap on
-    local cover stands for their space.
+    Federgruen & Zipkin (Management Science 30, 1984) where demands differ in scale alone. What
+    would lift all centres above a longest cover waits at the dock.
 
     Args:
         env: a built environment in which transfers are decided.
-        local_days: most cover of a local centre, days of its home regions' demand.
-        reserve_days: of all demand, that a dock keeps of a product.
+        most_days: longest cover of a centre, days of its home regions' demand.
+        dock_fill: share of the dock's shelf below which the rest stays there; above, it goes to
+            the regional centres.
     """
     facts = Facts(env)
-    if local_days is None:
+    if most_days is None:
         CoverEqualisation(facts, 0.0, 0.0)
         return cover_equalisation(env, **tuned("cover_equalisation", facts))
-    return CoverEqualisation(facts, local_days, 0.0 if reserve_days is None else reserve_days)
+    return CoverEqualisation(facts, most_days, dock_fill)
 
 
 def _local_first_space(facts: Facts) -> tuple[Parameter, ...]:

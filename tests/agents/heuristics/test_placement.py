@@ -18,7 +18,7 @@ PLACEMENT = {"id": "stockyard/Placement-v0", "size": "small"}
 PARAMETERS = {
     "hub_only": {},
     "forecast_share_push": {"local_days": 9.0, "regional_days": 4.0, "reserve_days": 4.0},
-    "cover_equalisation": {"local_days": 12.0, "reserve_days": 1.0},
+    "cover_equalisation": {"most_days": 8.0, "dock_fill": 0.5},
     "local_first_with_reserve": {"local_days": 8.0, "regional_days": 6.0, "dock_fill": 0.5},
     "marginal_profit_greedy": {"horizon_days": 2.4, "dock_fill": 0.6},
     "spillover_aware": {"horizon_days": 2.4, "dock_fill": 0.6},
@@ -185,7 +185,7 @@ def test_cover_equalisation_gives_every_centre_the_same_days(env, observation):
     """The closed form of the fair share: equal run-out times where nothing caps them."""
     daily = np.array([0.3, 0.2, 0.1])
     given, where = with_stock(env, observation, 2.0, 0.1, daily)
-    rule = agents.make("cover_equalisation", env, local_days=90.0, reserve_days=0.0)
+    rule = agents.make("cover_equalisation", env, most_days=90.0, dock_fill=0.5)
     moved = decided(rule, given)
     cover = (moved + 0.1) / (where.home @ daily)
     assert cover == pytest.approx(np.full_like(cover, (2.0 + 0.3) / 0.6))
