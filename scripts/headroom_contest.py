@@ -32,6 +32,7 @@ class Contest:
     naive: str
     rules: tuple[str, ...]  # judged on all test tapes
     slow: tuple[str, ...]  # judged on fewer
+    costly: tuple[str, ...]  # tuned on fewer training tapes
     learners: dict[str, dict[str, Any]]  # name with its seed -> experiment, seed, name
     scenarios: tuple[str, ...]
     folder: Path  # of results
@@ -64,6 +65,7 @@ class Contest:
             naive=data["naive"],
             rules=tuple(data["rules"]),
             slow=tuple(data["slow"] or ()),
+            costly=tuple(data["costly"] or ()),
             learners=learners,
             scenarios=tuple(scenarios),
             folder=Path(config.runs) / config.task,
