@@ -112,7 +112,7 @@ class PlacementFields:
         fields = {
             "on_hand": booked.on_hand.swapaxes(1, 2),
             "in_transit": self._in_transit(params, view.state),
-            "inventory_position": inventory_position(booked),
+            "inventory_position": at_least(inventory_position(booked), 0.0),  # for rounding
             "inbound_quoted": self.books.inbound_quoted(view.state, view.memory),
             "forecast_by_region": daily.swapaxes(1, 2),
             "forecast_by_region_quantiles": quantiles.swapaxes(1, 3),

@@ -281,7 +281,10 @@ class Replenishment:
         fields: dict[str, Array] = {"on_hand": state.on_hand.swapaxes(1, 2)}
         if state.backlog is not None:
             fields["backlog"] = sum_entries(state.backlog)
-        fields["inventory_position"] = inventory_position(state)
+        position = inventory_position(state)
+        # carried from period to period, so that nothing may come out as a rounding error below
+        is_owed = state.backlog is not None
+        fields["inventory_position"] = position if is_owed else at_least(position, 0.0)
         if self._books.quoted_slots:
             fields["on_order_quoted"] = stack(memory.quoted, axis=2)
         if self.world.shows_history:

@@ -12,6 +12,7 @@ from random_networks import BATCH, Case, change, draw_case
 from stockyard.envs.network.accounting import cash_flows, stock_value
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.params import array_maker
+from stockyard.envs.network.replenish import place_orders
 
 H = 1e-5
 
@@ -70,3 +71,18 @@ def test_an_order_that_is_sold_has_a_gradient() -> None:
     free = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(total_return(case, free).sum(), free)
     assert (slope != 0).any()
+
+
+def test_lots_pass_the_gradient_straight_through() -> None:
+    """An order made up to cases has the gradient of the order, also where it is cut to nothing."""
+    case = draw_case(8, whole_units=False, lots=True, supplier=False)
+    params, make = case.params("torch"), array_maker("torch", "float64")
+    wanted = np.maximum(case.decisions[0].orders, 0.1)
+    free = torch.tensor(wanted, requires_grad=True)
+    exogenous = change(case.exogenous[0], make)
+    _, ordered = place_orders(params, change(case.state, make), free, None, exogenous)
+    assert ordered is not None
+    made_up = ordered.ordered.detach().numpy()
+    assert (np.abs(made_up - wanted * case.network.carries) > 0.01).any()
+    (slope,) = torch.autograd.grad(ordered.ordered.sum(), free)
+    np.testing.assert_array_equal(slope.numpy(), np.broadcast_to(case.network.carries, slope.shape))

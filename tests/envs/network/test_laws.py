@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from laws import ROUNDING, TOLERANCE, at_most, law, same
 from random_networks import Case, Period, draw_case, everywhere, leaves, run
 
+import stockyard.envs  # noqa: F401
 from stockyard.envs.metrics import CONSUMER_SURPLUS, summarise
 from stockyard.envs.network.accounting import cash_flows
 from stockyard.envs.network.dynamics import step
@@ -460,3 +462,16 @@ def test_backends_agree(case: Case) -> None:
             assert [path for path, _ in left] == [path for path, _ in right]
             for (path, a), (_, b) in zip(left, right, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=path)
+
+
+@pytest.mark.parametrize("task", ["Replenishment", "Placement"])
+def test_no_rounding_error_is_seen(task: str) -> None:
+    """What is carried over many periods, such as the position, must not be shown below zero."""
+    env = gym.make_vec(f"stockyard/{task}-v0", num_envs=64, scenario="steady", horizon=28).unwrapped
+    env.action_space.seed(0)
+    seen, _ = env.reset(seed=0)
+    for _ in range(4):
+        for field, values in seen.items():
+            space = env.single_observation_space[field]
+            assert (values >= space.low).all() and (values <= space.high).all(), field
+        seen, *_ = env.step(-(env.action_space.sample() ** 2))
