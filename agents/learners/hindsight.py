@@ -20,7 +20,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -109,7 +109,8 @@ class Learner:
             kinked at whole units, and with noise the gradient is that of a smooth curve.
         patience: evaluations without a better one after which training stops, once its fluid part
             is over; 0: never.
-        initial_action: where in (-1, 1) actions start that are no quantities.
+        initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a plain
+            rule stands (see `features.Table.start`), in retail tasks.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
     """
 
@@ -125,7 +126,7 @@ class Learner:
     fluid_share: float = 0.6
     dither: float = 1.0
     patience: int = 10
-    initial_action: float = 0.0
+    initial_action: float | Literal["rule"] = 0.0
     device: str = "auto"
 
     kind = "hindsight"
@@ -148,7 +149,7 @@ class Learner:
                 raise ValueError(f"{field}: must be > 0, got {getattr(self, field)}")
         if not 0.0 <= self.fluid_share <= 1.0:
             raise ValueError(f"fluid_share: must lie in [0, 1], got {self.fluid_share}")
-        if not -1.0 < self.initial_action < 1.0:
+        if self.initial_action != "rule" and not -1.0 < self.initial_action < 1.0:
             raise ValueError(f"initial_action: must lie in (-1, 1), got {self.initial_action}")
         _device(self.device)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stockyard.agents.learners.features import TABLES, Facts, Table, table_of
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import World
 
@@ -57,6 +58,7 @@ class Layout:
     high: Floats  # (P, K) highest action
     action_shape: tuple[int, ...]  # of one environment
     lanes_by_slot: tuple[int, ...]  # an action is the (P, lanes) of one slot after another
+    table: Table | None = None  # of retail tasks; then `own` and `common` are empty
 
     @classmethod
     def of(cls, env: Any) -> Layout:
@@ -90,6 +92,8 @@ class Layout:
     @property
     def features(self) -> dict[str, int]:
         """Group of features of a decision -> how many; equal ones fit the same weights."""
+        if self.table is not None:
+            return dict(self.table.features)
         own = next(iter(self.own.values())).shape[2]
         common = {name: self.common[name].shape[1] for name in self.fields if name in self.common}
         return {"own stock": own, **common, "static": self.static.shape[2]}
@@ -97,6 +101,8 @@ class Layout:
     @property
     def global_features(self) -> dict[str, int]:
         """Field that belongs to no decision -> its features; capacities are averaged over nodes."""
+        if self.table is not None:
+            return dict(self.table.global_features)
         shapes = {name: s for name, s in self.shapes.items() if name in GLOBAL_FIELDS}
         return {n: s[1] if n.endswith("_capacity") else s[0] for n, s in shapes.items()}
 
@@ -115,6 +121,11 @@ class Layout:
         record: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, Table):
+                value = {"name": value.name, "facts": value.facts.to_dict()}
+            if field.name == "table":
+                record[field.name] = value
+                continue
             if isinstance(value, dict):
                 value = {
                     k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in value.items()
@@ -133,6 +144,10 @@ class Layout:
         values["shapes"] = {name: tuple(shape) for name, shape in values["shapes"].items()}
         for name in ("action_shape", "lanes_by_slot"):
             values[name] = tuple(values[name])
+        table = values.get("table")
+        if table is not None:
+            facts = Facts.from_dict(table["facts"])
+            values["table"] = TABLES[table["name"]](facts, values["shapes"])
         return cls(**values)
 
 
@@ -141,9 +156,12 @@ def _of_products(base: Any, world: World) -> Layout:
     network, shapes = world.network, _shapes(base)
     p, space = network.num_products, base.single_action_space
     k = int(np.prod(space.shape[1:], dtype=int))
+    table = table_of(base, shapes) if k == 1 else None
     lead = network.inbound.lead_time.max(axis=1)[:k].astype(np.float64)
     faster = np.zeros((k, k))
-    if k == 1:
+    if table is not None:
+        own = {}
+    elif k == 1:
         own = {"inventory_position": np.ones((1, 1, 1))}
     else:
         own = {"on_hand": np.ones((network.num_nodes, k, 1))}
@@ -167,10 +185,12 @@ def _of_products(base: Any, world: World) -> Layout:
     return Layout(
         mode=base.action_mode,
         shapes=shapes,
-        scales=_scales(base),
+        scales=_scales(base) if table is None else {},
         own=own,
-        common=_common(shapes, p, ()),
-        static=_static(
+        common=_common(shapes, p, ()) if table is None else {},
+        static=np.zeros((p, k, 0))
+        if table is not None
+        else _static(
             reviews,
             np.ones(k),
             everywhere * holding.max(axis=0)[:, None],
@@ -186,6 +206,7 @@ def _of_products(base: Any, world: World) -> Layout:
         high=high,
         action_shape=tuple(space.shape),
         lanes_by_slot=(k,),
+        table=table,
     )
 
 

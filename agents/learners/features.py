@@ -1,0 +1,340 @@
+"""What shared networks see of a retail world: a row of features per decision, and pooled ones.
+
+A feature is a ratio: stock in weeks of forecast demand, forecasts in multiples of mean demand,
+volumes in shares of the space or the labour that all products share. So one set of weights reads
+worlds of any size. One source serves NumPy and torch, and gradients pass through it.
+
+The pooled features say what no row can: how full docks and shelves are, and what is on its way to
+them. Without them a network orders each product as if it were alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockyard.envs.network.arrays import Array, as_like, at_least, at_most, namespace
+from stockyard.envs.network.forecast import HORIZONS_DAYS
+from stockyard.envs.network.world import World
+from stockyard.envs.tasks.replenishment import MAX_COVER_DAYS
+
+Floats = NDArray[np.float64]
+Observation = Mapping[str, Array]
+
+KINDS = ("dock", "regional", "local")
+"""Kinds of nodes over which features are pooled; a world need not have all."""
+
+MOST = 4.0
+"""Ratios are cut here: an outage divides by a capacity of zero."""
+
+QUOTED_SLOTS = 4
+"""Review periods of quoted arrivals that are told apart; the last one holds all later ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What does not change of a retail world, as far as features need it."""
+
+    rate: Floats  # (P,) mean demand, units per day
+    volume: Floats  # (P,) ft3 per unit
+    static: Floats  # (P, S) features of the products
+    kinds: Floats  # (3, N) 1 where a node is of a kind of `KINDS`
+    storage: Floats  # (N,) usual ft3
+    receiving: Floats  # (N,) usual ft3 per day
+    review_days: float  # between two decisions
+
+    @classmethod
+    def of(cls, world: World) -> Facts:
+        """Reads a world."""
+        network, limits = world.network, world.source.capacities
+        h = network.periods_per_day
+        rate = np.asarray(world.source.demand.mean_rate(network), dtype=np.float64).sum(axis=0) * h
+        nodes = np.ones(network.num_nodes)
+        return cls(
+            rate=np.maximum(rate, 1e-3),
+            volume=np.asarray(network.products.volume, dtype=np.float64),
+            static=_static(world, np.maximum(rate, 1e-3)),
+            kinds=_kinds(world),
+            storage=_usual(limits.storage, nodes),
+            receiving=_usual(limits.receiving, nodes) * h,
+            review_days=world.periods_per_step / h,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What run.json keeps, to six digits."""
+        return {
+            field.name: [float(f"{x:.6g}") for x in np.ravel(getattr(self, field.name))]
+            for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Facts:
+        """Rebuilds facts from `to_dict`."""
+        values = {name: np.asarray(entry, dtype=np.float64) for name, entry in record.items()}
+        values["static"] = values["static"].reshape(len(values["rate"]), -1)
+        values["kinds"] = values["kinds"].reshape(len(KINDS), -1)
+        return cls(**{**values, "review_days": float(values["review_days"][0])})
+
+
+class Table:
+    """Features of a retail task: observations in, rows and pooled features out."""
+
+    name: str
+
+    def __init__(self, facts: Facts, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Takes the facts of the world, and field -> shape of an observation."""
+        self.facts = facts
+        self.shapes = dict(shapes)
+        self._constants: dict[str, Any] = {}
+        self._cached: dict[Any, Any] = {}
+        self.features: dict[str, int] = {}
+        self.global_features: dict[str, int] = {}
+
+    def _like(self, name: str, array: Array) -> Array:
+        """A constant in the namespace, precision and place of `array`, made once for each."""
+        key = (name, type(array), array.dtype, getattr(array, "device", None))
+        if key not in self._cached:
+            self._cached[key] = as_like(self._constants[name], array)
+        return self._cached[key]
+
+    def __call__(self, observation: Observation) -> tuple[Array, Array]:
+        """Features of a batch.
+
+        Args:
+            observation: field -> (B, *shape).
+
+        Returns:
+            (B, P, K, F) rows of decisions and (B, G) features of no decision.
+        """
+        raise NotImplementedError
+
+    def start(self, observation: Observation) -> Array:
+        """Where a plain rule would stand in the range of actions, (B, P, K) in (0, 1)."""
+        raise NotImplementedError
+
+
+class ReplenishmentTable(Table):
+    """One row per product: `stockyard/Replenishment-v0` in retail worlds."""
+
+    name = "replenishment"
+
+    def __init__(self, facts: Facts, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Builds the functionals: which entries of the fields are summed to what."""
+        super().__init__(facts, shapes)
+        n, slots = facts.kinds.shape[1], shapes["on_order_quoted"][1]
+        kinds = len(KINDS)
+        # columns: on hand by kind, yard, in transfer, on order, position, quoted arrivals, receipts
+        own = np.zeros((2 * n + 3 + slots + 1, kinds + 4 + QUOTED_SLOTS + 1))
+        own[:n, :kinds] = facts.kinds.T
+        own[n : 2 * n, kinds] = 1.0
+        own[2 * n + np.arange(3), kinds + 1 + np.arange(3)] = 1.0
+        first = kinds + 4
+        own[2 * n + 3 + np.arange(slots), first + np.minimum(range(slots), QUOTED_SLOTS - 1)] = 1.0
+        own[-1, -1] = 1.0
+        dock = (facts.kinds[0] > 0).astype(np.float64)
+        days = np.array(HORIZONS_DAYS, dtype=np.float64)
+        self._constants = {
+            "own": own,
+            "rate": facts.rate[:, None],
+            "volume": facts.volume[:, None],
+            "static": facts.static,
+            "kinds": facts.kinds.T,
+            "dock": dock,
+            "usual_storage": np.maximum(facts.kinds @ facts.storage, 1e-9),
+            "usual_receiving": np.maximum(facts.kinds @ facts.receiving, 1e-9),
+            "dock_labour": float(max(dock @ facts.receiving, 1e-9)),
+            "days": days,
+            "exists": (facts.kinds.sum(axis=1) > 0) * 1.0,
+        }
+        self._of_kind = [np.flatnonzero(row) for row in facts.kinds]
+        self.features = {
+            "stock": own.shape[1],
+            "forecast": len(days) + 2,
+            "spread": 2,
+            "in_stock": 2,
+            "quoted_lead_time": 1,
+            "static": facts.static.shape[1],
+        }
+        self.global_features = {
+            "full": 3 * kinds,
+            "under way": QUOTED_SLOTS + 3,
+            "expected": len(days) + 1,
+            "storage_capacity": 5 * kinds,
+            "receiving_capacity": 5 * kinds,
+            "season": 2,
+            "days_to_event": 4,
+        }
+        if "offered_tier" in shapes:
+            self.global_features["offered_tier"] = 5
+
+    def __call__(self, observation: Observation) -> tuple[Array, Array]:
+        """See `Table`; K = 1."""
+        see = observation
+        like = see["on_hand"]
+        xp = namespace(like)
+        forecast, sales = see["forecast_mean"], see["sales_history"]
+        rate = self._like("rate", like)
+        ones = like[:, :, :1] * 0.0 + 1.0
+        entries = _joined(
+            xp,
+            see["on_hand"],
+            see["yard"],
+            see["in_transfer"][:, :, None],
+            see["on_order"][:, :, None],
+            see["inventory_position"][:, :, None],
+            see["on_order_quoted"],
+            see["received_history"][:, :, :1],
+        )
+        units = at_least(entries @ self._like("own", like), 0.0)  # (B, P, M)
+        # weeks of the demand that the coming four weeks expect; a tenth of the mean at least
+        weekly = xp.maximum(forecast[:, :, 2:3] / 4.0, 0.7 * rate)
+        stock = xp.log1p(units / weekly)
+        sold = _joined(xp, sales[:, :, :1] / 7.0, sales[:, :, :4].sum(-1)[:, :, None] / 28.0)
+        level = _joined(xp, forecast / self._like("days", like), sold) / rate
+        quantiles = see["forecast_quantiles"]
+        spread = (quantiles[:, :, 1:3, 2] - quantiles[:, :, 1:3, 0]) / (forecast[:, :, 1:3] + rate)
+        available = see["in_stock_history"]
+        rows = _joined(
+            xp,
+            stock,
+            xp.log(level + 0.1),
+            spread,
+            available[:, :, :1],
+            available[:, :, :4].mean(-1)[:, :, None],
+            see["quoted_lead_time"][:, :, None] / 14.0,
+            ones * self._like("static", like),
+        )
+        return rows[:, :, None], self._pooled(xp, see, units)
+
+    def start(self, observation: Observation) -> Array:
+        """A cover of the quoted lead time, the review and a week."""
+        days = observation["quoted_lead_time"] + self.facts.review_days + 7.0
+        return at_most(days / MAX_COVER_DAYS, 0.95)[:, :, None]
+
+    def _pooled(self, xp: Any, see: Observation, units: Array) -> Array:
+        """Features of no product, (B, G)."""
+        like = see["on_hand"]
+        volume, kinds = self._like("volume", like), self._like("kinds", like)
+        stored = (see["on_hand"] * volume).sum(1)  # (B, N) ft3
+        waiting = (see["yard"] * volume).sum(1)
+        held = (units * volume).sum(1)  # (B, M)
+        expected = (see["forecast_mean"] * volume).sum(1) / self._like("days", like)
+        storage, receiving = see["storage_capacity"], see["receiving_capacity"]
+        used = _share(stored, storage[:, :, 0])
+        fullest = [
+            used[:, index].max(1) if xp is np else used[:, index].amax(1)
+            if len(index)
+            else used[:, 0] * 0.0
+            for index in self._of_kind
+        ]
+        space = at_most(storage[:, :, 0], 1e12) @ kinds  # (B, 3)
+        labour = at_most(receiving[:, :, 0], 1e12) @ kinds
+        usual = self._like("dock_labour", like)
+        total = space.sum(1)[:, None]
+        first = len(KINDS)
+        parts = [
+            _share(stored @ kinds, space),
+            _share(waiting @ kinds, 7.0 * labour),
+            xp.stack(fullest, axis=1) if xp is np else xp.stack(fullest, dim=1),
+            _share(held[:, first + 1 : first + 2], total),
+            _share(held[:, first + 2 : first + 3], 7.0 * labour[:, :1]),
+            _share(held[:, first + 3 : first + 4], total),
+            at_most(held[:, first + 4 : first + 4 + QUOTED_SLOTS] / (7.0 * usual), MOST),
+            at_most(expected / usual, MOST),
+            see["in_stock_history"][:, :, 0].mean(1)[:, None],
+            self._announced(storage, "usual_storage"),
+            self._announced(receiving, "usual_receiving"),
+            see["season"],
+            xp.exp(-see["days_to_event"] / 7.0),
+            xp.exp(-see["days_to_event"] / 28.0),
+        ]
+        if "offered_tier" in see:
+            parts.append(see["offered_tier"])
+        return _joined(xp, *parts)
+
+    def _announced(self, capacity: Array, usual: str) -> Array:
+        """Capacities (B, N, 5) by kind, in multiples of the usual, (B, 15); no limit is 1."""
+        kinds = self._like("kinds", capacity)
+        by_kind = at_most(capacity, 1e12).swapaxes(1, 2) @ kinds  # (B, 5, 3)
+        ratio = at_most(by_kind / self._like(usual, capacity), MOST)
+        return ratio.reshape(len(capacity), -1)
+
+
+TABLES: dict[str, type[Table]] = {ReplenishmentTable.name: ReplenishmentTable}
+"""Tables by name."""
+
+
+def table_of(base: Any, shapes: Mapping[str, tuple[int, ...]]) -> Table | None:
+    """The table of an environment's task; None where no world of retail is decided."""
+    name = type(base.task).__name__.lower()
+    if name not in TABLES or not base.world.shows_history:
+        return None
+    return TABLES[name](Facts.of(base.world), shapes)
+
+
+def _joined(xp: Any, *parts: Array) -> Array:
+    """Parts side by side along the last axis."""
+    return np.concatenate(parts, axis=-1) if xp is np else xp.concat(list(parts), axis=-1)
+
+
+def _share(use: Array, capacity: Array) -> Array:
+    """Use of a capacity, 0 to `MOST`."""
+    return at_most(use / at_least(capacity, 1e-6), MOST)
+
+
+def _usual(limit: Any, nodes: Floats) -> Floats:
+    """A limit (N,) or (T, N) at its usual level; 1e12 where there is none."""
+    if limit is None:
+        return nodes * 1e12
+    return np.minimum(np.median(np.atleast_2d(np.asarray(limit, np.float64)), axis=0), 1e12)
+
+
+def _kinds(world: World) -> Floats:
+    """(3, N): docks send to others; of the centres, regional ones serve more than their own place.
+
+    A local centre is no region's second choice or later one.
+    """
+    network = world.network
+    n = network.num_nodes
+    dock = np.zeros(n, dtype=bool)
+    dock[np.setdiff1d(network.transfers.tail, network.transfers.head)] = True
+    local = np.array([name.startswith("FC-local") for name in network.nodes])
+    return np.stack((dock, ~dock & ~local, ~dock & local)).astype(np.float64)
+
+
+def _static(world: World, rate: Floats) -> Floats:
+    """Features (P, S) of products, of order one."""
+    products, economics = world.network.products, world.economics
+    price, cost = (np.asarray(x, dtype=np.float64) for x in (products.price, products.unit_cost))
+    volume = np.asarray(products.volume, dtype=np.float64)
+    handling = (
+        economics.pick_pack_per_unit
+        + economics.last_mile_per_unit
+        + 2.0 * economics.receive_per_unit
+        + economics.goodwill_per_lost_unit * -1.0
+    )
+    margin = np.maximum(price - cost - handling, 0.1)  # USD that a lost unit forgoes
+    density = np.log(margin / volume)
+    flow = rate * volume
+    order = np.argsort(-density, kind="stable")
+    ahead = np.empty(len(rate))
+    # share of the network's volume that earns more per cubic foot: who gives way first
+    ahead[order] = (np.cumsum(flow[order]) - 0.5 * flow[order]) / flow.sum()
+    return np.stack(
+        (
+            np.log(rate / rate.mean()),
+            np.log(volume / 0.25),
+            density - (flow @ density) / flow.sum(),
+            2.0 * ahead - 1.0,
+            margin / price * 4.0 - 1.0,
+            np.log(margin / cost) + 0.5,
+            np.log(price / 30.0),
+            np.log(flow / flow.mean()) / 2.0,
+        ),
+        axis=1,
+    )
