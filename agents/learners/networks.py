@@ -119,6 +119,20 @@ class Actor(nn.Module):
         )
         self.set_layout(layout)
 
+    def twin(self, layout: Layout) -> Actor:
+        """An actor for another environment that shares these weights.
+
+        Raises:
+            ValueError: if its features are others than those of the weights.
+        """
+        with torch.random.fork_rng(devices=[]):
+            other = Actor(
+                self.layout, self.structure, self.network.first.out_features, self.initial_action
+            )
+        other.network = self.network
+        other.set_layout(layout)
+        return other
+
     def set_layout(self, layout: Layout) -> None:
         """Takes another environment: other products, lanes and sizes, the same features.
 
