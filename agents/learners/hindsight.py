@@ -333,6 +333,7 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
             settings["structure"],
             settings["width"],
             settings["initial_action"],
+            settings.get("pools", "hidden"),
         )
     saved = torch.load(archive, weights_only=True, map_location="cpu")
     actor.load_state_dict(saved["actor"])

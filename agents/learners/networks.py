@@ -28,7 +28,7 @@ class DecisionNetwork(nn.Module):
     """A multilayer perceptron over decisions, with a pooled context of all of them."""
 
     def __init__(
-        self, num_features: int, num_globals: int, num_outputs: int, width: int, pools: bool
+        self, num_features: int, num_globals: int, num_outputs: int, width: int, pools: str | None
     ) -> None:
         """Builds the layers; the last one starts at zero, so that the first policy is plain.
 
@@ -37,12 +37,14 @@ class DecisionNetwork(nn.Module):
             num_globals: that all decisions share.
             num_outputs: per decision.
             width: units of each of two hidden layers.
-            pools: whether decisions see the mean of all decisions' hidden units.
+            pools: what of all decisions each one sees the mean of: "hidden" units, "rows" of
+                features, or None.
         """
         super().__init__()
         self.pools = pools
         self.first = nn.Linear(num_features, width)
-        self.second = nn.Linear(width * (2 if pools else 1) + num_globals, width)
+        pooled = {"hidden": width, "rows": num_features, None: 0}[pools]
+        self.second = nn.Linear(width + pooled + num_globals, width)
         self.last = nn.Linear(width, num_outputs)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -60,12 +62,24 @@ class DecisionNetwork(nn.Module):
         hidden = nn.functional.silu(self.first(rows))
         parts = [hidden]
         if self.pools:
-            parts.append(hidden.mean(dim=(1, 2), keepdim=True).expand_as(hidden))
+            mean = (hidden if self.pools == "hidden" else rows).mean(dim=(1, 2), keepdim=True)
+            parts.append(mean.expand(*hidden.shape[:3], -1))
         if shared is not None:
             parts.append(shared[:, None, None].expand(*hidden.shape[:3], -1))
         joined = torch.cat(parts, dim=-1) if len(parts) > 1 else hidden
         out: torch.Tensor = self.last(nn.functional.silu(self.second(joined)))
         return out
+
+    def hidden(self, rows: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Last hidden units where the context is given: pooled rows, then shared features.
+
+        Args:
+            rows: (R, F) features.
+            context: (R, F + G).
+        """
+        hidden = nn.functional.silu(self.first(rows))
+        joined = torch.cat((hidden, context), dim=-1)
+        return nn.functional.silu(self.second(joined))
 
 
 class Actor(nn.Module):
@@ -90,6 +104,7 @@ class Actor(nn.Module):
         structure: str,
         width: int,
         initial_action: float | Literal["rule"] = 0.0,
+        pools: Literal["hidden", "rows"] = "hidden",
     ) -> None:
         """Builds the network for a layout.
 
@@ -99,6 +114,7 @@ class Actor(nn.Module):
             width: units of each of two hidden layers.
             initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a
                 plain rule stands at each decision (`Table.start`), in retail tasks.
+            pools: what of the others a decision sees, where there are several.
 
         Raises:
             ValueError: for an unknown structure.
@@ -109,13 +125,14 @@ class Actor(nn.Module):
             raise ValueError(f"structure: unknown {structure!r}; known: {known}")
         self.structure = structure
         self.initial_action = initial_action
+        self.pools = pools
         self._features = {**layout.features, **layout.global_features}
         self.network = DecisionNetwork(
             layout.num_features,
             layout.num_globals,
             2 if structure == "capped" else 1,
             width,
-            pools=layout.num_products * layout.num_lanes > 1,
+            pools=pools if layout.num_products * layout.num_lanes > 1 else None,
         )
         self.set_layout(layout)
 
@@ -127,7 +144,11 @@ class Actor(nn.Module):
         """
         with torch.random.fork_rng(devices=[]):
             other = Actor(
-                self.layout, self.structure, self.network.first.out_features, self.initial_action
+                self.layout,
+                self.structure,
+                self.network.first.out_features,
+                self.initial_action,
+                self.pools,
             )
         other.network = self.network
         other.set_layout(layout)
@@ -201,16 +222,22 @@ class Actor(nn.Module):
 
     def forward(self, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Actions (B, *action_shape), differentiable; the observation's fields are (B, *shape)."""
-        rows, shared, position = self._seen(observation)
+        rows, shared, position = self.seen(observation)
         layout, out = self.layout, self.network(rows, shared)
         if layout.mode != "quantity":
-            place = torch.sigmoid(out[..., 0] + self._start(observation))
-            return self._action(self._low + self._span * place)
+            return self.placed(out[..., 0], observation)
         if self.structure == "quantity":
             multiple = nn.functional.softplus(out[..., 0] + self._first_order)
             return self._action(multiple * self._rate)
         level = self._base + self._rate * out[..., 0]
         return self._action(self._order_up_to(level, position, out))
+
+    def placed(
+        self, offset: torch.Tensor, observation: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Actions at offsets (B, P, K) from where they start, on the scale of a log-odds."""
+        place = torch.sigmoid(offset + self._start(observation))
+        return self._action(self._low + self._span * place)
 
     def _start(self, observation: Mapping[str, torch.Tensor]) -> Any:
         """Where actions start, as the argument of the sigmoid that maps to their range."""
@@ -220,7 +247,7 @@ class Actor(nn.Module):
             return torch.logit(self.layout.table.start(observation))
         return math.log((1.0 + self.initial_action) / (1.0 - self.initial_action))
 
-    def _seen(
+    def seen(
         self, observation: Mapping[str, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Features (B, P, K, F) and (B, G), and the positions that levels are compared with."""

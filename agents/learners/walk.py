@@ -18,41 +18,93 @@ from stockyard.agents.learners.networks import Actor
 from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.state import Decisions
 from stockyard.envs.network.streams import Streams
-from stockyard.envs.network.world import outlook_at, simulate, value_of
+from stockyard.envs.network.world import Stretch, outlook_at, simulate, value_of
 from stockyard.envs.tasks.task import View
 
 if TYPE_CHECKING:
     from stockyard.agents.learners.hindsight import Learner
 
 
-class Walk:
+class Track:
+    """The environment's world without its glue: fresh tapes, and steps from view to view."""
+
+    def __init__(self, base: Any, batch: int, seed: int, steps: int) -> None:
+        """Takes a built environment.
+
+        Args:
+            base: unwrapped.
+            batch: tapes side by side.
+            seed: of the training tapes: episode i of the seed is the i-th tape that is drawn.
+            steps: of a tape.
+        """
+        self.world, self.task, self.mode = base.world, base.task, base.action_mode
+        self.params = base.params
+        self.batch = batch
+        self.periods = self.world.burn_in + steps * self.world.periods_per_step + 1
+        self._seed, self._drawn = seed, 0
+
+    def opening(self) -> View:
+        """Draws fresh tapes and lets the standing rules run the burn-in."""
+        episodes = range(self._drawn, self._drawn + self.batch)
+        streams = [Streams("train", self._seed, episode) for episode in episodes]
+        self._drawn += self.batch
+        tape = self.world.source.draw(self.params, streams, self.periods)
+        state = self.world.opening_state(self.params, self.batch)
+        memory = self.task.remember(self.params, None, None, None, self.batch)
+        view = View(state, tape, 0, memory, {})
+        while view.period < self.world.burn_in:
+            view, _ = self.step(view, None)
+        return view._replace(outlook=outlook_at(self.world, tape, view.period))
+
+    def step(self, view: View, action: Any) -> tuple[View, Stretch]:
+        """One step: the next view, and what happened; without an action the rules decide."""
+        world, params, tape = self.world, self.params, view.tape
+        decisions: Any = (
+            _NOTHING
+            if action is None
+            else self.task.decode(params, self.mode, action, view).decisions
+        )
+        lead = tape.known(view.period).quoted_lead
+        state, stretch = simulate(
+            world,
+            params,
+            view.state,
+            tape,
+            view.period,
+            world.periods_per_step,
+            decisions,
+            self.task.unreported(view.memory),
+        )
+        memory = self.task.remember(params, view.memory, stretch, lead, self.batch)
+        period = view.period + world.periods_per_step
+        return View(state, tape, period, memory, outlook_at(world, tape, period)), stretch
+
+
+class Walk(Track):
     """Walks batches of training tapes, segment after segment."""
 
     def __init__(
         self, base: Any, settings: Learner, actor: Actor, batch: int, seed: int, device: str
     ) -> None:
         """Takes the environment's world and task, and the policy that is trained."""
-        self.world, self.task, self.mode = base.world, base.task, base.action_mode
+        steps = settings.tape_steps
+        if getattr(base.world.source.demand, "num_periods", None) is not None:
+            steps = min(steps, base.steps_per_episode)  # no demand is described beyond
+        super().__init__(base, batch, seed, steps)
         self.whole = dataclasses.replace(base.params, device=device)
         self.fluid = dataclasses.replace(self.whole, whole_units=False)
         self.params = self.whole
-        self.actor, self.batch = actor, batch
-        per_step = self.world.periods_per_step
-        steps = settings.tape_steps
-        if getattr(self.world.source.demand, "num_periods", None) is not None:
-            steps = min(steps, base.steps_per_episode)  # no demand is described beyond
+        self.actor = actor
         self.tape_steps = steps
         self.segment_steps = min(settings.segment_steps, steps)
         self.lookahead_steps = min(settings.lookahead_steps, steps - self.segment_steps)
         self.burn_in_steps = min(
             settings.burn_in_steps, steps - self.segment_steps - self.lookahead_steps
         )
-        self.periods = self.world.burn_in + steps * per_step + 1
         self.scale = base.reward_scale
         is_rounded = self.whole.whole_units and self.mode == "quantity"
         self._dither = settings.dither if is_rounded else 0.0
         self._noise = torch.Generator(device).manual_seed(seed)
-        self._seed, self._drawn = seed, 0
         self._view: View | None = None
         self._steps_left = 0
 
@@ -85,17 +137,8 @@ class Walk:
 
     def _draw(self) -> None:
         """Draws fresh tapes and walks their first steps without learning."""
-        episodes = range(self._drawn, self._drawn + self.batch)
-        streams = [Streams("train", self._seed, episode) for episode in episodes]
-        self._drawn += self.batch
-        tape = self.world.source.draw(self.params, streams, self.periods)
-        state = self.world.opening_state(self.params, self.batch)
-        memory = self.task.remember(self.params, None, None, None, self.batch)
-        view = View(state, tape, 0, memory, {})
         with torch.no_grad():
-            while view.period < self.world.burn_in:
-                view, _ = self._step(view, None)
-            view = view._replace(outlook=outlook_at(self.world, tape, view.period))
+            view = self.opening()
             for _ in range(self.burn_in_steps):
                 view, _ = self._step(view, self._decide(view))
         self._view, self._steps_left = view, self.tape_steps - self.burn_in_steps
@@ -115,26 +158,7 @@ class Walk:
 
     def _step(self, view: View, action: torch.Tensor | None) -> tuple[View, Any]:
         """One step of the environment without its glue: the next view, and the money (B,)."""
-        world, params, tape = self.world, self.params, view.tape
-        decisions: Any = (
-            _NOTHING
-            if action is None
-            else self.task.decode(params, self.mode, action, view).decisions
-        )
-        lead = tape.known(view.period).quoted_lead
-        state, stretch = simulate(
-            world,
-            params,
-            view.state,
-            tape,
-            view.period,
-            world.periods_per_step,
-            decisions,
-            self.task.unreported(view.memory),
-        )
-        memory = self.task.remember(params, view.memory, stretch, lead, self.batch)
-        period = view.period + world.periods_per_step
-        after = View(state, tape, period, memory, outlook_at(world, tape, period))
+        after, stretch = self.step(view, action)
         money = sum(v for k, v in stretch.ledger.items() if "retailer" in PARTIES[k])
         return after, money
 
