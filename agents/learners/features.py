@@ -46,6 +46,7 @@ class Facts:
     kinds: Floats  # (3, N) 1 where a node is of a kind of `KINDS`
     storage: Floats  # (N,) usual ft3
     receiving: Floats  # (N,) usual ft3 per day
+    supply: Floats  # (P,) usual units per day that a product's supplier ships at most
     review_days: float  # between two decisions
 
     @classmethod
@@ -62,6 +63,7 @@ class Facts:
             kinds=_kinds(world),
             storage=_usual(limits.storage, nodes),
             receiving=_usual(limits.receiving, nodes) * h,
+            supply=_usual_supply(world) * h,
             review_days=world.periods_per_step / h,
         )
 
@@ -149,12 +151,15 @@ class ReplenishmentTable(Table):
             "usual_receiving": np.maximum(facts.kinds @ facts.receiving, 1e-9),
             "dock_labour": float(max(dock @ facts.receiving, 1e-9)),
             "days": days,
+            "stretch": np.diff(days, prepend=0.0),
+            "supply": facts.supply[:, None],
             "exists": (facts.kinds.sum(axis=1) > 0) * 1.0,
         }
         self._of_kind = [np.flatnonzero(row) for row in facts.kinds]
         self.features = {
             "stock": own.shape[1],
             "forecast": len(days) + 2,
+            "supplier_capacity": 5,
             "spread": 2,
             "in_stock": 2,
             "quoted_lead_time": 1,
@@ -168,9 +173,8 @@ class ReplenishmentTable(Table):
             "receiving_capacity": 5 * kinds,
             "season": 2,
             "days_to_event": 4,
+            "offered_tier": 5,
         }
-        if "offered_tier" in shapes:
-            self.global_features["offered_tier"] = 5
 
     def __call__(self, observation: Observation) -> tuple[Array, Array]:
         """See `Table`; K = 1."""
@@ -195,7 +199,10 @@ class ReplenishmentTable(Table):
         weekly = xp.maximum(forecast[:, :, 2:3] / 4.0, 0.7 * rate)
         stock = xp.log1p(units / weekly)
         sold = _joined(xp, sales[:, :, :1] / 7.0, sales[:, :, :4].sum(-1)[:, :, None] / 28.0)
-        level = _joined(xp, forecast / self._like("days", like), sold) / rate
+        # day by day of each stretch between two horizons, so that an event stands out
+        stretches = _joined(xp, forecast[:, :, :1], forecast[:, :, 1:] - forecast[:, :, :-1])
+        daily = at_least(stretches / self._like("stretch", like), 0.0)
+        level = _joined(xp, daily, sold) / rate
         quantiles = see["forecast_quantiles"]
         spread = (quantiles[:, :, 1:3, 2] - quantiles[:, :, 1:3, 0]) / (forecast[:, :, 1:3] + rate)
         available = see["in_stock_history"]
@@ -203,6 +210,7 @@ class ReplenishmentTable(Table):
             xp,
             stock,
             xp.log(level + 0.1),
+            at_most(see["supplier_capacity"] / self._like("supply", like), MOST),
             spread,
             available[:, :, :1],
             available[:, :, :4].mean(-1)[:, :, None],
@@ -252,9 +260,8 @@ class ReplenishmentTable(Table):
             see["season"],
             xp.exp(-see["days_to_event"] / 7.0),
             xp.exp(-see["days_to_event"] / 28.0),
+            see["offered_tier"],
         ]
-        if "offered_tier" in see:
-            parts.append(see["offered_tier"])
         return _joined(xp, *parts)
 
     def _announced(self, capacity: Array, usual: str) -> Array:
@@ -292,6 +299,17 @@ def _usual(limit: Any, nodes: Floats) -> Floats:
     if limit is None:
         return nodes * 1e12
     return np.minimum(np.median(np.atleast_2d(np.asarray(limit, np.float64)), axis=0), 1e12)
+
+
+def _usual_supply(world: World) -> Floats:
+    """(P,) units per period; 1e12 where there is no limit."""
+    network, supply = world.network, world.source.capacities.supplier
+    if supply is None:
+        return np.full(network.num_products, 1e12)
+    lane = network.carries.argmax(axis=0)
+    supplier = network.inbound.supplier[lane, np.arange(network.num_products)]
+    usual = np.median(np.atleast_2d(np.asarray(supply, dtype=np.float64)), axis=0)
+    return np.asarray(np.clip(usual[supplier], 1e-3, 1e12))
 
 
 def _kinds(world: World) -> Floats:
