@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,8 @@ class Facts:
     review_days: float  # between two decisions
 
     @classmethod
-    def of(cls, world: World) -> Facts:
-        """Reads a world."""
+    def of(cls, world: World, **more: Any) -> Self:
+        """Reads a world; `more` are the fields of a subclass."""
         network, limits = world.network, world.source.capacities
         h = network.periods_per_day
         rate = np.asarray(world.source.demand.mean_rate(network), dtype=np.float64).sum(axis=0) * h
@@ -65,44 +65,71 @@ class Facts:
             receiving=_usual(limits.receiving, nodes) * h,
             supply=_usual_supply(world) * h,
             review_days=world.periods_per_step / h,
+            **more,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """What run.json keeps, to six digits."""
         return {
-            field.name: [float(f"{x:.6g}") for x in np.ravel(getattr(self, field.name))]
+            field.name: _rounded(np.asarray(getattr(self, field.name)).tolist())
             for field in dataclasses.fields(self)
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Facts:
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Rebuilds facts from `to_dict`."""
         values = {name: np.asarray(entry, dtype=np.float64) for name, entry in record.items()}
-        values["static"] = values["static"].reshape(len(values["rate"]), -1)
-        values["kinds"] = values["kinds"].reshape(len(KINDS), -1)
-        return cls(**{**values, "review_days": float(values["review_days"][0])})
+        return cls(**{**values, "review_days": float(values["review_days"])})  # type: ignore[arg-type]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}")
 
 
 class Table:
     """Features of a retail task: observations in, rows and pooled features out."""
 
     name: str
+    facts_type: type[Facts] = Facts
 
-    def __init__(self, facts: Facts, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, facts: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Takes the facts of the world, and field -> shape of an observation."""
         self.facts = facts
         self.shapes = dict(shapes)
-        self._constants: dict[str, Any] = {}
         self._cached: dict[Any, Any] = {}
         self.features: dict[str, int] = {}
         self.global_features: dict[str, int] = {}
+        dock = (facts.kinds[0] > 0) * 1.0
+        days = np.array(HORIZONS_DAYS, dtype=np.float64)
+        self._of_kind = [np.flatnonzero(row) for row in facts.kinds]
+        self._constants: dict[str, Any] = {
+            "rate": facts.rate[:, None],
+            "volume": facts.volume[:, None],
+            "static": facts.static,
+            "kinds": facts.kinds.T,
+            "usual_storage": np.maximum(facts.kinds @ facts.storage, 1e-9),
+            "usual_receiving": np.maximum(facts.kinds @ facts.receiving, 1e-9),
+            "dock_labour": float(max(dock @ facts.receiving, 1e-9)),
+            "days": days,
+            "stretch": np.diff(days, prepend=0.0),
+        }
 
-    def _like(self, name: str, array: Array) -> Array:
-        """A constant in the namespace, precision and place of `array`, made once for each."""
-        key = (name, type(array), array.dtype, getattr(array, "device", None))
-        if key not in self._cached:
-            self._cached[key] = as_like(self._constants[name], array)
-        return self._cached[key]
+    @classmethod
+    def of(cls, base: Any, shapes: Mapping[str, tuple[int, ...]]) -> Table:
+        """The table of a built environment."""
+        return cls(cls.facts_type.of(base.world), shapes)
+
+    @property
+    def lanes(self) -> int:
+        """Decisions per product, K."""
+        return 1
+
+    @property
+    def served(self) -> Floats:
+        """(P, K) mean demand that a decision serves, units per day."""
+        return np.asarray(self.facts.rate[:, None])
 
     def __call__(self, observation: Observation) -> tuple[Array, Array]:
         """Features of a batch.
@@ -118,6 +145,74 @@ class Table:
     def start(self, observation: Observation) -> Array:
         """Where a plain rule would stand in the range of actions, (B, P, K) in (0, 1)."""
         raise NotImplementedError
+
+    def _like(self, name: str, array: Array) -> Array:
+        """A constant in the namespace, precision and place of `array`, made once for each."""
+        key = (name, type(array), array.dtype, getattr(array, "device", None))
+        if key not in self._cached:
+            if isinstance(array, np.ndarray):
+                self._cached[key] = as_like(self._constants[name], array)
+            else:
+                import torch
+
+                with torch.inference_mode(False):  # training may use it next
+                    self._cached[key] = as_like(self._constants[name], array)
+        return self._cached[key]
+
+    def _levels(self, xp: Any, see: Observation) -> Array:
+        """Forecast per day of each stretch between two horizons, so that an event stands out.
+
+        (B, P, 5) multiples of mean demand.
+        """
+        forecast = see["forecast_mean"]
+        stretches = joined(xp, forecast[:, :, :1], forecast[:, :, 1:] - forecast[:, :, :-1])
+        daily = at_least(stretches / self._like("stretch", forecast), 0.0)
+        return daily / self._like("rate", forecast)
+
+    def _fullness(self, xp: Any, see: Observation) -> list[Array]:
+        """Space and labour in use by kind of node, in all and where it is worst, (B, 9)."""
+        volume, kinds = self._like("volume", see["on_hand"]), self._like("kinds", see["on_hand"])
+        stored = (see["on_hand"] * volume).sum(1)  # (B, N) ft3
+        waiting = (see["yard"] * volume).sum(1)
+        storage, receiving = see["storage_capacity"][:, :, 0], see["receiving_capacity"][:, :, 0]
+        used = share_of(stored, storage)
+        fullest = [
+            (used[:, index].max(1) if xp is np else used[:, index].amax(1))
+            if len(index)
+            else used[:, 0] * 0.0
+            for index in self._of_kind
+        ]
+        return [
+            share_of(stored @ kinds, at_most(storage, 1e12) @ kinds),
+            share_of(waiting @ kinds, 7.0 * at_most(receiving, 1e12) @ kinds),
+            xp.stack(fullest, -1),
+        ]
+
+    def _calendar(self, xp: Any, see: Observation) -> list[Array]:
+        """Announced limits, season, events and the promise, (B, 41)."""
+        return [
+            self._announced(see["storage_capacity"], "usual_storage"),
+            self._announced(see["receiving_capacity"], "usual_receiving"),
+            see["season"],
+            xp.exp(-see["days_to_event"] / 7.0),
+            xp.exp(-see["days_to_event"] / 28.0),
+            see["offered_tier"],
+        ]
+
+    _CALENDAR = {
+        "storage_capacity": 5 * len(KINDS),
+        "receiving_capacity": 5 * len(KINDS),
+        "season": 2,
+        "days_to_event": 4,
+        "offered_tier": 5,
+    }
+
+    def _announced(self, capacity: Array, usual: str) -> Array:
+        """Capacities (B, N, 5) by kind, in multiples of the usual, (B, 15); no limit is 1."""
+        kinds = self._like("kinds", capacity)
+        by_kind = at_most(capacity, 1e12).swapaxes(1, 2) @ kinds  # (B, 5, 3)
+        ratio = at_most(by_kind / self._like(usual, capacity), MOST)
+        return ratio.reshape(len(capacity), -1)
 
 
 class ReplenishmentTable(Table):
@@ -138,27 +233,10 @@ class ReplenishmentTable(Table):
         first = kinds + 4
         own[2 * n + 3 + np.arange(slots), first + np.minimum(range(slots), QUOTED_SLOTS - 1)] = 1.0
         own[-1, -1] = 1.0
-        dock = (facts.kinds[0] > 0).astype(np.float64)
-        days = np.array(HORIZONS_DAYS, dtype=np.float64)
-        self._constants = {
-            "own": own,
-            "rate": facts.rate[:, None],
-            "volume": facts.volume[:, None],
-            "static": facts.static,
-            "kinds": facts.kinds.T,
-            "dock": dock,
-            "usual_storage": np.maximum(facts.kinds @ facts.storage, 1e-9),
-            "usual_receiving": np.maximum(facts.kinds @ facts.receiving, 1e-9),
-            "dock_labour": float(max(dock @ facts.receiving, 1e-9)),
-            "days": days,
-            "stretch": np.diff(days, prepend=0.0),
-            "supply": facts.supply[:, None],
-            "exists": (facts.kinds.sum(axis=1) > 0) * 1.0,
-        }
-        self._of_kind = [np.flatnonzero(row) for row in facts.kinds]
+        self._constants |= {"own": own, "supply": facts.supply[:, None]}
         self.features = {
             "stock": own.shape[1],
-            "forecast": len(days) + 2,
+            "forecast": len(HORIZONS_DAYS) + 2,
             "supplier_capacity": 5,
             "spread": 2,
             "in_stock": 2,
@@ -168,12 +246,8 @@ class ReplenishmentTable(Table):
         self.global_features = {
             "full": 3 * kinds,
             "under way": QUOTED_SLOTS + 3,
-            "expected": len(days) + 1,
-            "storage_capacity": 5 * kinds,
-            "receiving_capacity": 5 * kinds,
-            "season": 2,
-            "days_to_event": 4,
-            "offered_tier": 5,
+            "expected": len(HORIZONS_DAYS) + 1,
+            **self._CALENDAR,
         }
 
     def __call__(self, observation: Observation) -> tuple[Array, Array]:
@@ -184,7 +258,7 @@ class ReplenishmentTable(Table):
         forecast, sales = see["forecast_mean"], see["sales_history"]
         rate = self._like("rate", like)
         ones = like[:, :, :1] * 0.0 + 1.0
-        entries = _joined(
+        entries = joined(
             xp,
             see["on_hand"],
             see["yard"],
@@ -198,15 +272,12 @@ class ReplenishmentTable(Table):
         # weeks of the demand that the coming four weeks expect; a tenth of the mean at least
         weekly = xp.maximum(forecast[:, :, 2:3] / 4.0, 0.7 * rate)
         stock = xp.log1p(units / weekly)
-        sold = _joined(xp, sales[:, :, :1] / 7.0, sales[:, :, :4].sum(-1)[:, :, None] / 28.0)
-        # day by day of each stretch between two horizons, so that an event stands out
-        stretches = _joined(xp, forecast[:, :, :1], forecast[:, :, 1:] - forecast[:, :, :-1])
-        daily = at_least(stretches / self._like("stretch", like), 0.0)
-        level = _joined(xp, daily, sold) / rate
+        sold = joined(xp, sales[:, :, :1] / 7.0, sales[:, :, :4].sum(-1)[:, :, None] / 28.0)
+        level = joined(xp, self._levels(xp, see), sold / rate)
         quantiles = see["forecast_quantiles"]
         spread = (quantiles[:, :, 1:3, 2] - quantiles[:, :, 1:3, 0]) / (forecast[:, :, 1:3] + rate)
         available = see["in_stock_history"]
-        rows = _joined(
+        rows = joined(
             xp,
             stock,
             xp.log(level + 0.1),
@@ -228,68 +299,30 @@ class ReplenishmentTable(Table):
         """Features of no product, (B, G)."""
         like = see["on_hand"]
         volume, kinds = self._like("volume", like), self._like("kinds", like)
-        stored = (see["on_hand"] * volume).sum(1)  # (B, N) ft3
-        waiting = (see["yard"] * volume).sum(1)
-        held = (units * volume).sum(1)  # (B, M)
+        held = (units * volume).sum(1)  # (B, M) ft3
         expected = (see["forecast_mean"] * volume).sum(1) / self._like("days", like)
-        storage, receiving = see["storage_capacity"], see["receiving_capacity"]
-        used = _share(stored, storage[:, :, 0])
-        fullest = [
-            used[:, index].max(1) if xp is np else used[:, index].amax(1)
-            if len(index)
-            else used[:, 0] * 0.0
-            for index in self._of_kind
-        ]
-        space = at_most(storage[:, :, 0], 1e12) @ kinds  # (B, 3)
-        labour = at_most(receiving[:, :, 0], 1e12) @ kinds
-        usual = self._like("dock_labour", like)
-        total = space.sum(1)[:, None]
-        first = len(KINDS)
-        parts = [
-            _share(stored @ kinds, space),
-            _share(waiting @ kinds, 7.0 * labour),
-            xp.stack(fullest, axis=1) if xp is np else xp.stack(fullest, dim=1),
-            _share(held[:, first + 1 : first + 2], total),
-            _share(held[:, first + 2 : first + 3], 7.0 * labour[:, :1]),
-            _share(held[:, first + 3 : first + 4], total),
+        space = (at_most(see["storage_capacity"][:, :, 0], 1e12) @ kinds).sum(1)[:, None]
+        labour = (at_most(see["receiving_capacity"][:, :, 0], 1e12) @ kinds)[:, :1]
+        usual, first = self._like("dock_labour", like), len(KINDS)
+        return joined(
+            xp,
+            *self._fullness(xp, see),
+            share_of(held[:, first + 1 : first + 2], space),
+            share_of(held[:, first + 2 : first + 3], 7.0 * labour),
+            share_of(held[:, first + 3 : first + 4], space),
             at_most(held[:, first + 4 : first + 4 + QUOTED_SLOTS] / (7.0 * usual), MOST),
             at_most(expected / usual, MOST),
             see["in_stock_history"][:, :, 0].mean(1)[:, None],
-            self._announced(storage, "usual_storage"),
-            self._announced(receiving, "usual_receiving"),
-            see["season"],
-            xp.exp(-see["days_to_event"] / 7.0),
-            xp.exp(-see["days_to_event"] / 28.0),
-            see["offered_tier"],
-        ]
-        return _joined(xp, *parts)
-
-    def _announced(self, capacity: Array, usual: str) -> Array:
-        """Capacities (B, N, 5) by kind, in multiples of the usual, (B, 15); no limit is 1."""
-        kinds = self._like("kinds", capacity)
-        by_kind = at_most(capacity, 1e12).swapaxes(1, 2) @ kinds  # (B, 5, 3)
-        ratio = at_most(by_kind / self._like(usual, capacity), MOST)
-        return ratio.reshape(len(capacity), -1)
+            *self._calendar(xp, see),
+        )
 
 
-TABLES: dict[str, type[Table]] = {ReplenishmentTable.name: ReplenishmentTable}
-"""Tables by name."""
-
-
-def table_of(base: Any, shapes: Mapping[str, tuple[int, ...]]) -> Table | None:
-    """The table of an environment's task; None where no world of retail is decided."""
-    name = type(base.task).__name__.lower()
-    if name not in TABLES or not base.world.shows_history:
-        return None
-    return TABLES[name](Facts.of(base.world), shapes)
-
-
-def _joined(xp: Any, *parts: Array) -> Array:
+def joined(xp: Any, *parts: Array) -> Array:
     """Parts side by side along the last axis."""
     return np.concatenate(parts, axis=-1) if xp is np else xp.concat(list(parts), axis=-1)
 
 
-def _share(use: Array, capacity: Array) -> Array:
+def share_of(use: Array, capacity: Array) -> Array:
     """Use of a capacity, 0 to `MOST`."""
     return at_most(use / at_least(capacity, 1e-6), MOST)
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stockyard.agents.learners.features import TABLES, Facts, Table, table_of
+from stockyard.agents.learners.features import ReplenishmentTable, Table
+from stockyard.agents.learners.placement_features import PlacementTable
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import World
 
@@ -33,6 +34,12 @@ SLOTS = ("replenish", "place")
 
 POSITION = 0
 """Index, among a lane's own features, of the stock that its order-up-to level is compared with."""
+
+
+TABLES: dict[str, type[Table]] = {
+    table.name: table for table in (ReplenishmentTable, PlacementTable)
+}
+"""Tables of retail tasks by name, that of the task's class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +78,14 @@ class Layout:
         other = [slot for slot in base.task.slots if slot not in SLOTS]
         if other:
             raise ValueError(f"hindsight: decides {' and '.join(SLOTS)}, not {', '.join(other)}")
-        build = _of_lanes if hasattr(base.task, "action_parts") else _of_products
-        return build(base, base.world)
+        if hasattr(base.task, "action_parts"):
+            return _of_lanes(base, base.world)
+        name = type(base.task).__name__.lower()
+        if name == PlacementTable.name or (
+            name in TABLES and base.world.shows_history and len(base.single_action_space.shape) == 1
+        ):
+            return _of_table(base, TABLES[name].of(base, _shapes(base)))
+        return _of_products(base, base.world)
 
     @property
     def num_products(self) -> int:
@@ -146,9 +159,39 @@ class Layout:
             values[name] = tuple(values[name])
         table = values.get("table")
         if table is not None:
-            facts = Facts.from_dict(table["facts"])
-            values["table"] = TABLES[table["name"]](facts, values["shapes"])
+            kind = TABLES[table["name"]]
+            values["table"] = kind(kind.facts_type.from_dict(table["facts"]), values["shapes"])
         return cls(**values)
+
+
+def _of_table(base: Any, table: Table) -> Layout:
+    """The decisions of a retail task, whose features are those of its table."""
+    space, k = base.single_action_space, table.lanes
+    p = base.world.network.num_products
+    if space.shape != (p * k,):
+        raise ValueError(
+            f"action: shared networks decide for each product and centre, not in mode "
+            f"{base.action_mode!r}"
+        )
+    days = base.periods_per_step / base.world.network.periods_per_day
+    rate = _at_least(table.served * days)
+    return Layout(
+        mode=base.action_mode,
+        shapes=_shapes(base),
+        scales={},
+        own={},
+        common={},
+        static=np.zeros((p, k, 0)),
+        rate=rate,
+        total_rate=_at_least(table.facts.rate * days),
+        cover=np.ones(k),
+        faster=np.zeros((k, k)),
+        low=np.asarray(space.low, dtype=np.float64).reshape(p, k),
+        high=np.asarray(space.high, dtype=np.float64).reshape(p, k),
+        action_shape=tuple(space.shape),
+        lanes_by_slot=(k,),
+        table=table,
+    )
 
 
 def _of_products(base: Any, world: World) -> Layout:
@@ -156,12 +199,9 @@ def _of_products(base: Any, world: World) -> Layout:
     network, shapes = world.network, _shapes(base)
     p, space = network.num_products, base.single_action_space
     k = int(np.prod(space.shape[1:], dtype=int))
-    table = table_of(base, shapes) if k == 1 else None
     lead = network.inbound.lead_time.max(axis=1)[:k].astype(np.float64)
     faster = np.zeros((k, k))
-    if table is not None:
-        own = {}
-    elif k == 1:
+    if k == 1:
         own = {"inventory_position": np.ones((1, 1, 1))}
     else:
         own = {"on_hand": np.ones((network.num_nodes, k, 1))}
@@ -185,12 +225,10 @@ def _of_products(base: Any, world: World) -> Layout:
     return Layout(
         mode=base.action_mode,
         shapes=shapes,
-        scales=_scales(base) if table is None else {},
+        scales=_scales(base),
         own=own,
-        common=_common(shapes, p, ()) if table is None else {},
-        static=np.zeros((p, k, 0))
-        if table is not None
-        else _static(
+        common=_common(shapes, p, ()),
+        static=_static(
             reviews,
             np.ones(k),
             everywhere * holding.max(axis=0)[:, None],
@@ -206,7 +244,6 @@ def _of_products(base: Any, world: World) -> Layout:
         high=high,
         action_shape=tuple(space.shape),
         lanes_by_slot=(k,),
-        table=table,
     )
 
 
