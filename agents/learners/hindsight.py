@@ -176,8 +176,8 @@ class Learner:
 
         Args:
             specification: The environment: keyword arguments of `gymnasium.make_vec`. Several, or
-                one whose `scenario` is a list: a mixture, of which updates take turns. It is
-                validated on all, each in its own scale.
+                one with a list of scenarios as `mixture`: updates take turns among them, and
+                validation is on all, each in its own scale.
             folder: Where everything goes.
             total_steps: Decisions that learn, of all tapes together, those before a resume
                 included.

@@ -18,7 +18,8 @@ def worlds_of(
     """Scenario -> specification of one world.
 
     Args:
-        specification: of one world; one whose `scenario` is a list; or a list of specifications.
+        specification: of one world; one with a list of scenarios as `mixture` instead of a
+            `scenario`; or a list of specifications.
 
     Raises:
         ValueError: for an empty list.
@@ -26,11 +27,13 @@ def worlds_of(
     given = [specification] if isinstance(specification, Mapping) else list(specification)
     flat: list[dict[str, Any]] = []
     for spec in given:
-        scenario = spec.get("scenario")
-        several = isinstance(scenario, Sequence) and not isinstance(scenario, str)
-        flat += [{**spec, "scenario": one} for one in scenario] if several else [dict(spec)]
+        rest = {key: value for key, value in spec.items() if key != "mixture"}
+        mixture = spec.get("mixture")
+        if isinstance(mixture, str) or not isinstance(mixture, Sequence | None):
+            raise ValueError(f"mixture: must be a list of scenarios, got {mixture!r}")
+        flat += [rest] if mixture is None else [{**rest, "scenario": one} for one in mixture]
     if not flat:
-        raise ValueError("scenario: an empty list is no mixture")
+        raise ValueError("mixture: must name a scenario")
     named: dict[str, dict[str, Any]] = {}
     for spec in flat:
         name = base = _name(spec)
@@ -41,10 +44,10 @@ def worlds_of(
 
 
 def as_one(specification: Specification | Sequence[Specification]) -> dict[str, Any]:
-    """A mixture as one specification whose `scenario` is a list; one world as it is."""
+    """A mixture as one specification for the record; one world as it is."""
     if isinstance(specification, Mapping):
         return dict(specification)
-    return {**specification[0], "scenario": [spec.get("scenario") for spec in specification]}
+    return {**specification[0], "mixture": [spec.get("scenario") for spec in specification]}
 
 
 def _name(spec: Specification) -> str:
