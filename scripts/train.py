@@ -54,9 +54,8 @@ def train(config: DictConfig) -> float | None:
         spec = command_line.specification(config.env)
         from stockyard.agents.learners.mixture import worlds_of
 
+        command_line.check(spec)
         worlds = worlds_of(spec)
-        for world in worlds.values():
-            command_line.check(world)
         # torch and Stable-Baselines3 are imported here, so that --help and --cfg stay fast
         learner = hydra.utils.instantiate(config.agent, _convert_="all")
         if hasattr(learner, "check"):

@@ -123,6 +123,8 @@ class Actor(nn.Module):
         if structure not in STRUCTURES:
             known = ", ".join(STRUCTURES)
             raise ValueError(f"structure: unknown {structure!r}; known: {known}")
+        if initial_action == "rule" and layout.table is None:
+            raise ValueError("initial_action: 'rule' is for retail tasks")
         self.structure = structure
         self.initial_action = initial_action
         self.pools = pools
@@ -232,9 +234,7 @@ class Actor(nn.Module):
         level = self._base + self._rate * out[..., 0]
         return self._action(self._order_up_to(level, position, out))
 
-    def placed(
-        self, offset: torch.Tensor, observation: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:
+    def placed(self, offset: torch.Tensor, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Actions at offsets (B, P, K) from where they start, on the scale of a log-odds."""
         place = torch.sigmoid(offset + self._start(observation))
         return self._action(self._low + self._span * place)
@@ -242,8 +242,7 @@ class Actor(nn.Module):
     def _start(self, observation: Mapping[str, torch.Tensor]) -> Any:
         """Where actions start, as the argument of the sigmoid that maps to their range."""
         if self.initial_action == "rule":
-            if self.layout.table is None:
-                raise ValueError("initial_action: 'rule' is for retail tasks")
+            assert self.layout.table is not None
             return torch.logit(self.layout.table.start(observation))
         return math.log((1.0 + self.initial_action) / (1.0 - self.initial_action))
 

@@ -104,7 +104,7 @@ class PlacementTable(Table):
     @property
     def served(self) -> Floats:
         """(P, F) mean of the demand that a centre's cover is counted in, units per day."""
-        return np.maximum(self.facts.by_region @ self.facts.serves.T, 1e-3)
+        return np.asarray(np.maximum(self.facts.by_region @ self.facts.serves.T, 1e-3))
 
     def start(self, observation: Observation) -> Array:
         """A week at local centres, twice that where there is room."""

@@ -9,7 +9,7 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,9 @@ LARGEST_OFFSET = 6.0
 class Rows:
     """One world as rows, in NumPy: R = B x P x K of them, the replica's first."""
 
-    def __init__(self, base: Any, actor: Actor, batch: int, seed: int, others: float) -> None:
+    def __init__(
+        self, base: Any, actor: Actor, batch: int, seed: int, others: float, unit: float = 1.0
+    ) -> None:
         """Takes a built environment of NumPy arrays.
 
         Args:
@@ -44,6 +46,7 @@ class Rows:
             batch: replicas, B.
             seed: of the training tapes.
             others: weight, 0 to 1, of what the other products earn.
+            unit: size of a usual reward as the learner shall see it.
         """
         self.track = Track(base, batch, seed, base.steps_per_episode)
         self.steps = base.steps_per_episode
@@ -56,7 +59,7 @@ class Rows:
         self._part = rate * np.asarray(base.world.network.products.volume)
         self._part = self._part / self._part.sum()
         # a small product's own money must not drown in that of the others
-        self._scale = np.sqrt(own * own.mean())
+        self._scale = np.sqrt(own * own.mean()) / unit
 
     def reset(self) -> NDArray[np.float32]:
         """Draws fresh tapes; the first observations (R, O)."""
@@ -118,7 +121,8 @@ def earned(
     total: Any = sum(v for k, v in stretch.ledger.items() if "retailer" in PARTIES[k])
     for view, sign in ((after, 1.0), (before, -1.0)):
         own = own + sign * _values(params, view)
-        total = total + sign * value_of(params, view.state, view.outlook)
+        value: Any = value_of(params, view.state, view.outlook)
+        total = total + sign * value
     rest = total - own.sum(axis=1)
     return own + rest[:, None] * part, np.asarray(total)
 
@@ -206,8 +210,6 @@ class RowsVecEnv(VecEnv):
         """Rows have no methods of their own."""
         raise ValueError(f"{method_name!r} belongs to no single row")
 
-    def env_is_wrapped(
-        self, wrapper_class: type[Any], indices: VecEnvIndices = None
-    ) -> Sequence[bool]:
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
         """Rows are never wrapped."""
         return [False for _ in self._get_indices(indices)]

@@ -103,7 +103,7 @@ class Learner:
     Attributes:
         n_envs: replicas of each world.
         n_steps: decisions between two updates.
-        batch_size: rows of a gradient.
+        batch_size: rows of a gradient, at most: a roll-out is cut into equal parts.
         n_epochs: passes over a roll-out.
         learning_rate: of Adam, at the start; it falls to zero along a line.
         gamma: discount of a decision to the next.
@@ -119,12 +119,12 @@ class Learner:
 
     n_envs: int = 64
     n_steps: int = 13
-    batch_size: int = 4096
+    batch_size: int = 5000
     n_epochs: int = 4
     learning_rate: float = 1e-3
     gamma: float = 0.966
-    gae_lambda: float = 0.9
-    others: float = 0.1
+    gae_lambda: float = 0.95
+    others: float = 0.5
     width: int = 64
     initial_action: float | Literal["rule"] = "rule"
     initial_log_std: float = -1.2
@@ -187,11 +187,19 @@ class Learner:
         layout, base = next(iter(layouts.values())), next(iter(bases.values()))
         actor = Actor(layout, "quantity", self.width, self.initial_action, "rows")
         rows = {
-            n: Rows(bases[n], actor.twin(layouts[n]), batch, mixed(seed, done_steps, k), self.others)
+            n: Rows(
+                bases[n],
+                actor.twin(layouts[n]),
+                batch,
+                mixed(seed, done_steps, k),
+                self.others,
+                4.0 * (1.0 - self.gamma),  # so that returns are of order one
+            )
             for k, n in enumerate(worlds)
         }
         vec = RowsVecEnv(rows, self.gamma)
-        model = self._model(vec, layout, folder, mixed(seed, done_steps, 2), checkpoint)
+        model = self._model(vec, layout, mixed(seed, done_steps, 2), checkpoint)
+        model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         policy = cast(SharedPolicy, model.policy)
         vec.expected = lambda seen: _expected(policy, seen)
         before = folder.read_record() if resume else {}
@@ -266,9 +274,7 @@ class Learner:
             best_validation=folder.read_record().get("best_validation"),
         )
 
-    def _model(
-        self, vec: RowsVecEnv, layout: Layout, folder: RunFolder, seed: int, checkpoint: Path | None
-    ) -> PPO:
+    def _model(self, vec: RowsVecEnv, layout: Layout, seed: int, checkpoint: Path | None) -> PPO:
         """Builds the model, or takes it from a checkpoint."""
         if checkpoint is not None:
             model = PPO.load(checkpoint, env=vec, device="cpu")
@@ -278,7 +284,7 @@ class Learner:
                 SharedPolicy,
                 vec,
                 n_steps=self.n_steps,
-                batch_size=self.batch_size,
+                batch_size=vec.num_envs * self.n_steps // self._gradients(vec),
                 n_epochs=self.n_epochs,
                 learning_rate=LinearSchedule(self.learning_rate, 0.0, 1.0),
                 gamma=self.gamma,
@@ -293,8 +299,12 @@ class Learner:
                     "log_std_init": self.initial_log_std,
                 },
             )
-        model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         return model
+
+    def _gradients(self, vec: RowsVecEnv) -> int:
+        """Gradients of a pass: the fewest equal parts that are no larger than `batch_size`."""
+        rows = vec.num_envs * self.n_steps
+        return next(k for k in range(-(-rows // self.batch_size), rows + 1) if rows % k == 0)
 
 
 class _Figures(BaseCallback):

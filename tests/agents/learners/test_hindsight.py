@@ -84,6 +84,13 @@ WALKED = {
         "scenario": "steady",
     },
     "real": {**STEADY, "scenario": "real"},
+    "peak_event": {**STEADY, "scenario": "peak_event"},
+    "placement": {"id": "stockyard/Placement-v0", "scenario": "steady"},
+    "placement_residual": {
+        "id": "stockyard/Placement-v0",
+        "scenario": "one_day_rollout",
+        "action": "residual",
+    },
 }
 QUICK = {
     "n_envs": 16,
