@@ -107,9 +107,9 @@ class PlacementTable(Table):
         return np.asarray(np.maximum(self.facts.by_region @ self.facts.serves.T, 1e-3))
 
     def start(self, observation: Observation) -> Array:
-        """A week at local centres, twice that where there is room."""
+        """A week at local centres; regional ones take what is left."""
         like = observation["served_demand"]
-        days = 16.0 - 9.0 * self._like("local", like)
+        days = 27.0 - 20.0 * self._like("local", like)
         return like * 0.0 + days / MAX_COVER_DAYS
 
     def __call__(self, observation: Observation) -> tuple[Array, Array]:
