@@ -116,3 +116,9 @@ register(
     kind="learner",
     summary="gradients through the simulator",
 )
+register(
+    "shared_ppo",
+    "stockyard.agents.learners.shared_ppo:load",
+    kind="learner",
+    summary="PPO with a network that products share",
+)

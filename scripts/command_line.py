@@ -97,13 +97,18 @@ def specification(config: Any) -> dict[str, Any]:
 
 
 def check(spec: Mapping[str, Any]) -> None:
-    """Builds the environment once and closes it, so that a wrong value shows before the work."""
+    """Builds the environment once and closes it, so that a wrong value shows before the work.
+
+    A mixture is checked world by world.
+    """
     import gymnasium as gym
 
     import stockyard.envs  # noqa: F401  (registers the ids)
+    from stockyard.agents.learners.mixture import worlds_of
 
     try:
-        gym.make_vec(**{**spec, "num_envs": 1}).close()
+        for world in worlds_of(spec).values():
+            gym.make_vec(**{**world, "num_envs": 1}).close()
     except gym.error.Error as error:
         raise ValueError(str(error)) from error
 

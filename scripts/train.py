@@ -52,7 +52,10 @@ def train(config: DictConfig) -> float | None:
                 raise FileExistsError(f"{folder.path} already holds a run")
         command_line.check_split(config.eval.split, "eval.split")
         spec = command_line.specification(config.env)
+        from stockyard.agents.learners.mixture import worlds_of
+
         command_line.check(spec)
+        worlds = worlds_of(spec)
         # torch and Stable-Baselines3 are imported here, so that --help and --cfg stay fast
         learner = hydra.utils.instantiate(config.agent, _convert_="all")
         if hasattr(learner, "check"):
@@ -61,7 +64,7 @@ def train(config: DictConfig) -> float | None:
 
         use_one_thread()
         resuming = config.resume is not None
-        against = folder.read_record().get("against", {}) if resuming else rivals(config, spec)
+        against = folder.read_record().get("against", {}) if resuming else rivals(config, worlds)
     if not resuming:
         write_text_atomic(folder.config, command_line.resolved_yaml(config))
 
@@ -99,21 +102,27 @@ def resumed(config: DictConfig, folder: RunFolder) -> DictConfig:
     return saved
 
 
-def rivals(config: DictConfig, spec: Mapping[str, Any]) -> dict[str, float]:
-    """Builds the heuristics to beat and returns what they earn on the validation tapes."""
-    from stockyard.agents import evaluate
+def rivals(config: DictConfig, worlds: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Builds the heuristics to beat and returns what they earn on the validation tapes.
+
+    Each is built, and tunes itself, in every world anew.
+    """
+    from stockyard.agents.learners.mixture import evaluate_in
 
     if config.eval.tapes <= 0:
         return {}
     earned = {}
     entries = command_line.plain(config.against)
     if entries is None:
-        entries = command_line.usual_policies(spec, ["base_stock"])
+        first = next(iter(worlds.values()))
+        entries = command_line.usual_policies(first, ["base_stock"])
     for entry in entries:
-        name, policy = command_line.build_policy(entry, {**spec, "split": "train"})
-        evaluation = evaluate(
-            policy,
-            spec,
+        policies = {}
+        for scenario, spec in worlds.items():
+            name, policies[scenario] = command_line.build_policy(entry, {**spec, "split": "train"})
+        evaluation = evaluate_in(
+            worlds,
+            policies,
             seed=config.eval.seed,
             num_tapes=config.eval.tapes,
             split=config.eval.split,

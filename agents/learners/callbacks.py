@@ -15,6 +15,7 @@ from stockyard.agents.evaluation.files import atomic_path
 from stockyard.agents.evaluation.rollout import Evaluation
 from stockyard.agents.learners.adapter import VectorEnvAdapter
 from stockyard.agents.learners.course import Bar, StopSignal, ValidationCurve
+from stockyard.agents.learners.mixture import MixedEvaluation
 from stockyard.agents.learners.run_folder import RunFolder
 
 
@@ -41,9 +42,10 @@ class ValidationEvaluator(BaseCallback):
     def __init__(
         self,
         folder: RunFolder,
-        run: Callable[[], Evaluation],
+        run: Callable[[], Evaluation | MixedEvaluation],
         every: int,
         against: Mapping[str, float],
+        save_best: Callable[[], None] | None = None,
     ) -> None:
         """Prepares the evaluation.
 
@@ -52,9 +54,10 @@ class ValidationEvaluator(BaseCallback):
             run: Evaluates the model as it is, always on the same tapes.
             every: Steps between evaluations; 0 for the first and the last only.
             against: Heuristic -> its money per period on the same tapes.
+            save_best: Keeps the model as it is; None for an archive in the folder.
         """
         super().__init__()
-        self._folder = folder
+        self._save_best = save_best or (lambda: save(self.model, folder.best_model))
         self._run = run
         self._every = every
         self.curve = ValidationCurve(folder, against)
@@ -87,7 +90,7 @@ class ValidationEvaluator(BaseCallback):
             self.num_timesteps,
             evaluation,
             time.perf_counter() - self._started,
-            lambda: save(self.model, self._folder.best_model),
+            self._save_best,
         )
         for tag, value in figures.items():
             self.logger.record(tag, value)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from stockyard.agents.evaluation.files import write_json_atomic
 from stockyard.agents.evaluation.rollout import Evaluation
+from stockyard.agents.learners.mixture import MixedEvaluation
 from stockyard.agents.learners.run_folder import RunFolder
 
 
@@ -67,7 +68,11 @@ class ValidationCurve:
         return not self.entries or self.entries[-1]["steps"] < steps
 
     def add(
-        self, steps: int, evaluation: Evaluation, seconds: float, save_best: Callable[[], None]
+        self,
+        steps: int,
+        evaluation: Evaluation | MixedEvaluation,
+        seconds: float,
+        save_best: Callable[[], None],
     ) -> dict[str, float]:
         """Adds an evaluation; calls `save_best` when it is the best so far.
 
@@ -84,6 +89,8 @@ class ValidationCurve:
         entry: dict[str, Any] = {"steps": steps, **summary, "training_seconds": seconds}
         figures = {"eval/mean_per_period": evaluation.mean}
         figures |= {f"eval/{name}": value for name, value in summary["metrics"].items()}
+        each = summary.get("scenarios", {})
+        figures |= {f"eval_scenario/{name}": value for name, value in each.items()}
         figures |= {f"eval_ledger/{k}": v for k, v in summary["ledger_per_period"].items()}
         if self._against:
             rival = max(self._against, key=lambda name: self._against[name])

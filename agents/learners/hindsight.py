@@ -5,12 +5,9 @@ that can be differentiated: the pathwise gradient. Madeka, Torkkola, Eisenach, L
 Deep Inventory Management (arXiv 2210.03137, 2022) call it DirectBackprop; Alvo, Russo, Kanoria &
 Wang (arXiv 2306.11246, 2023) hindsight differentiable policy optimization.
 
-A batch of tapes is walked in segments. In a segment of S steps the policy decides and learns; in
-the L steps of look-ahead after it the policy goes on to react but does not learn, and all costs
-count: so what an order at the end of the segment brings about is not cut off. The next segment
-begins where the last one ended, in states that the policy itself has led to. The first steps of a
-tape, from an unusual opening state, are left out. Where the problem has whole units, training
-begins with real ones; then they are rounded, and the gradient passes straight through.
+How tapes are walked is in `walk`. Where the problem has whole units, training begins with real
+ones; then they are rounded, and the gradient passes straight through. One set of weights may be
+trained on a mixture of worlds: then each update walks another of them, in an order drawn afresh.
 """
 
 from __future__ import annotations
@@ -18,9 +15,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,13 +27,11 @@ from stockyard.agents.evaluation.rollout import Evaluation, Specification, build
 from stockyard.agents.learners.course import Bar, Result, StopSignal, described, mixed
 from stockyard.agents.learners.journal import Journal
 from stockyard.agents.learners.layout import Layout
+from stockyard.agents.learners.mixture import MixedEvaluation, as_one, worlds_of
 from stockyard.agents.learners.networks import STRUCTURES, Actor
 from stockyard.agents.learners.run_folder import RunFolder, provenance
-from stockyard.envs.network.economics import PARTIES
-from stockyard.envs.network.state import Decisions
-from stockyard.envs.network.streams import Streams
-from stockyard.envs.network.world import outlook_at, simulate, value_of
-from stockyard.envs.tasks.task import View, shaped
+from stockyard.agents.learners.walk import Walk
+from stockyard.envs.tasks.task import shaped
 
 
 class TrainedPolicy:
@@ -52,20 +47,12 @@ class TrainedPolicy:
         return self.actor.layout.mode
 
     def for_env(self, env: Any) -> TrainedPolicy:
-        """The same weights for another environment: other products, lanes and sizes.
+        """The same weights, not copied, for another environment: other products, lanes and sizes.
 
         Raises:
             ValueError: if the environment's features are others than those of the weights.
         """
-        twin = Actor(
-            self.actor.layout,
-            self.actor.structure,
-            self.actor.network.first.out_features,
-            self.actor.initial_action,
-        )
-        twin.load_state_dict(self.actor.state_dict())
-        twin.set_layout(Layout.of(env))
-        return TrainedPolicy(twin)
+        return TrainedPolicy(self.actor.twin(Layout.of(env)))
 
     def predict(
         self,
@@ -109,7 +96,8 @@ class Learner:
             kinked at whole units, and with noise the gradient is that of a smooth curve.
         patience: evaluations without a better one after which training stops, once its fluid part
             is over; 0: never.
-        initial_action: where in (-1, 1) actions start that are no quantities.
+        initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a plain
+            rule stands (see `features.Table.start`), in retail tasks.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
     """
 
@@ -125,7 +113,7 @@ class Learner:
     fluid_share: float = 0.6
     dither: float = 1.0
     patience: int = 10
-    initial_action: float = 0.0
+    initial_action: float | Literal["rule"] = 0.0
     device: str = "auto"
 
     kind = "hindsight"
@@ -148,21 +136,22 @@ class Learner:
                 raise ValueError(f"{field}: must be > 0, got {getattr(self, field)}")
         if not 0.0 <= self.fluid_share <= 1.0:
             raise ValueError(f"fluid_share: must lie in [0, 1], got {self.fluid_share}")
-        if not -1.0 < self.initial_action < 1.0:
+        if self.initial_action != "rule" and not -1.0 < self.initial_action < 1.0:
             raise ValueError(f"initial_action: must lie in (-1, 1), got {self.initial_action}")
         _device(self.device)
 
-    def check(self, specification: Specification) -> None:
-        """Raises a ValueError if the environment hands out what these networks do not decide."""
-        env = build(specification, num_envs=1, split="train")
-        try:
-            Layout.of(env)
-        finally:
-            env.close()
+    def check(self, specification: Specification | Sequence[Specification]) -> None:
+        """Raises a ValueError if an environment hands out what these networks do not decide."""
+        for spec in worlds_of(specification).values():
+            env = build(spec, num_envs=1, split="train")
+            try:
+                Layout.of(env)
+            finally:
+                env.close()
 
     def train(
         self,
-        specification: Specification,
+        specification: Specification | Sequence[Specification],
         folder: RunFolder | str | Path,
         *,
         total_steps: int,
@@ -186,7 +175,9 @@ class Learner:
         which `resume=True` goes on.
 
         Args:
-            specification: The environment: keyword arguments of `gymnasium.make_vec`.
+            specification: The environment: keyword arguments of `gymnasium.make_vec`. Several, or
+                one with a list of scenarios as `mixture`: updates take turns among them, and
+                validation is on all, each in its own scale.
             folder: Where everything goes.
             total_steps: Decisions that learn, of all tapes together, those before a resume
                 included.
@@ -208,11 +199,15 @@ class Learner:
         started = time.perf_counter()
         batch, device = n_envs or self.n_envs, _device(self.device)
         steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
-        env = build(
-            {**specification, "backend": "torch", "dtype": "float32"}, num_envs=1, split="train"
-        )
-        base: Any = env.unwrapped
-        layout = Layout.of(env)
+        worlds = worlds_of(specification)
+        torch_arrays = {"backend": "torch", "dtype": "float32"}
+        envs = {
+            name: build({**spec, **torch_arrays}, num_envs=1, split="train")
+            for name, spec in worlds.items()
+        }
+        bases: dict[str, Any] = {name: env.unwrapped for name, env in envs.items()}
+        layouts = [Layout.of(env) for env in envs.values()]
+        base, layout = next(iter(bases.values())), layouts[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed(seed, 2))
             actor = Actor(layout, self.structure, self.width, self.initial_action).to(device)
@@ -230,30 +225,37 @@ class Learner:
             seed=seed,
             n_envs=batch,
             total_steps=total_steps,
-            environment=described(description or specification),
+            environment=described(description or as_one(specification)),
             action_mode=base.action_mode,
             layout=layout.to_dict(),
             reward_scale=float(base.reward_scale),
             against=dict(against or {}),
             **provenance(),
         )
-        validation = None
-        if eval_tapes > 0:
-            validation = build(
-                {**specification, "action": base.action_mode}, num_envs=eval_tapes, split=eval_split
-            )
-        run = None
-        if validation is not None:
-            tapes = validation
+        tapes = {
+            name: build({**spec, "action": base.action_mode}, num_envs=eval_tapes, split=eval_split)
+            for name, spec in worlds.items()
+            if eval_tapes > 0
+        }
 
-            def run() -> Evaluation:
-                return rollout(TrainedPolicy(actor).for_env(tapes), tapes, seed=eval_seed)
+        def run() -> Evaluation | MixedEvaluation:
+            policy = TrainedPolicy(actor)
+            parts = {n: rollout(policy.for_env(e), e, seed=eval_seed) for n, e in tapes.items()}
+            scales = {n: b.reward_scale / b.periods_per_step for n, b in bases.items()}
+            return next(iter(parts.values())) if len(parts) == 1 else MixedEvaluation(parts, scales)
 
-        journal = Journal(folder, actor, optimizer, run, against or {}, steps, checkpoint_keep)
+        evaluated = run if tapes else None
+        journal = Journal(
+            folder, actor, optimizer, evaluated, against or {}, steps, checkpoint_keep
+        )
         journal.training_seconds = before.get("training_seconds", 0.0)
         bar = Bar(total_steps, steps, journal.curve) if progress else None
         # Tapes of a resumed run must not be those of its first part.
-        walk = _Walk(base, self, actor, batch, mixed(seed, steps, 1), device)
+        walks = [
+            Walk(world, self, actor.twin(its), batch, mixed(seed, steps, 1, *[k][:k]), device)
+            for k, (world, its) in enumerate(zip(bases.values(), layouts, strict=True))
+        ]
+        turns = _turns(len(walks), mixed(seed, steps, 3))
         stop = StopSignal()
         next_evaluation, next_checkpoint = _next(steps, eval_every), _next(steps, checkpoint_every)
         journal.evaluate(steps)
@@ -263,6 +265,7 @@ class Learner:
                 rate = self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * steps / total_steps))
                 for group in optimizer.param_groups:
                     group["lr"] = rate
+                walk = walks[next(turns)]
                 loss = walk.segment(is_fluid=steps < self.fluid_share * total_steps)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -300,9 +303,8 @@ class Learner:
             interrupted=interrupted,
         )
         folder.write_model_card()
-        for built in (env, validation):
-            if built is not None:
-                built.close()
+        for built in (*envs.values(), *tapes.values()):
+            built.close()
         return Result(
             folder=folder.path,
             steps=steps,
@@ -310,123 +312,6 @@ class Learner:
             interrupted=interrupted,
             best_validation=folder.read_record().get("best_validation"),
         )
-
-
-class _Walk:
-    """Walks batches of training tapes, segment after segment."""
-
-    def __init__(
-        self, base: Any, settings: Learner, actor: Actor, batch: int, seed: int, device: str
-    ) -> None:
-        """Takes the environment's world and task, and the policy that is trained."""
-        self.world, self.task, self.mode = base.world, base.task, base.action_mode
-        self.whole = dataclasses.replace(base.params, device=device)
-        self.fluid = dataclasses.replace(self.whole, whole_units=False)
-        self.params = self.whole
-        self.actor, self.batch = actor, batch
-        per_step = self.world.periods_per_step
-        steps = settings.tape_steps
-        if getattr(self.world.source.demand, "num_periods", None) is not None:
-            steps = min(steps, base.steps_per_episode)  # no demand is described beyond
-        self.tape_steps = steps
-        self.segment_steps = min(settings.segment_steps, steps)
-        self.lookahead_steps = min(settings.lookahead_steps, steps - self.segment_steps)
-        self.burn_in_steps = min(
-            settings.burn_in_steps, steps - self.segment_steps - self.lookahead_steps
-        )
-        self.periods = self.world.burn_in + steps * per_step + 1
-        self.scale = base.reward_scale
-        is_rounded = self.whole.whole_units and self.mode == "quantity"
-        self._dither = settings.dither if is_rounded else 0.0
-        self._noise = torch.Generator(device).manual_seed(seed)
-        self._seed, self._drawn = seed, 0
-        self._view: View | None = None
-        self._steps_left = 0
-
-    def segment(self, is_fluid: bool) -> torch.Tensor:
-        """Walks one segment and its look-ahead; returns the loss per step, in reward scales."""
-        params = self.fluid if is_fluid else self.whole
-        if params is not self.params:  # stock in real units is no state of whole ones
-            self.params, self._view = params, None
-        steps, ahead = self.segment_steps, self.lookahead_steps
-        if self._view is None or self._steps_left < steps + ahead:
-            self._draw()
-        assert self._view is not None
-        view, start = self._view, value_of(self.params, self._view.state, self._view.outlook)
-        # After the segment the policy goes on to react, but its weights count as constants.
-        frozen = {name: weights.detach() for name, weights in self.actor.named_parameters()}
-        earned: Any = 0.0
-        following = view
-        for step in range(steps + ahead):
-            action = self._decide(view, frozen=None if step < steps else frozen)
-            view, money = self._step(view, action)
-            earned = earned + money
-            if step == steps - 1:
-                following = view
-        end = value_of(self.params, view.state, view.outlook)
-        if end is not None:
-            earned = earned + end - start
-        self._view = _detached(following)
-        self._steps_left -= steps
-        return cast(torch.Tensor, -earned.mean() / ((steps + ahead) * self.scale))
-
-    def _draw(self) -> None:
-        """Draws fresh tapes and walks their first steps without learning."""
-        episodes = range(self._drawn, self._drawn + self.batch)
-        streams = [Streams("train", self._seed, episode) for episode in episodes]
-        self._drawn += self.batch
-        tape = self.world.source.draw(self.params, streams, self.periods)
-        state = self.world.opening_state(self.params, self.batch)
-        memory = self.task.remember(self.params, None, None, None, self.batch)
-        view = View(state, tape, 0, memory, {})
-        with torch.no_grad():
-            while view.period < self.world.burn_in:
-                view, _ = self._step(view, None)
-            view = view._replace(outlook=outlook_at(self.world, tape, view.period))
-            for _ in range(self.burn_in_steps):
-                view, _ = self._step(view, self._decide(view))
-        self._view, self._steps_left = view, self.tape_steps - self.burn_in_steps
-
-    def _decide(self, view: View, frozen: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """The policy's action, with other weights than its own if `frozen` is given."""
-        observation = self.task.observe(self.params, view)
-        action: torch.Tensor
-        if frozen is None:
-            action = self.actor(observation)
-        else:
-            action = torch.func.functional_call(self.actor, frozen, (observation,))
-        if not self._dither or self.params is self.fluid:
-            return action
-        noise = torch.rand(action.shape, generator=self._noise, device=action.device)
-        return torch.relu(action + (noise - 0.5) * self._dither)
-
-    def _step(self, view: View, action: torch.Tensor | None) -> tuple[View, Any]:
-        """One step of the environment without its glue: the next view, and the money (B,)."""
-        world, params, tape = self.world, self.params, view.tape
-        decisions: Any = (
-            _NOTHING
-            if action is None
-            else self.task.decode(params, self.mode, action, view).decisions
-        )
-        lead = tape.known(view.period).quoted_lead
-        state, stretch = simulate(
-            world,
-            params,
-            view.state,
-            tape,
-            view.period,
-            world.periods_per_step,
-            decisions,
-            self.task.unreported(view.memory),
-        )
-        memory = self.task.remember(params, view.memory, stretch, lead, self.batch)
-        period = view.period + world.periods_per_step
-        after = View(state, tape, period, memory, outlook_at(world, tape, period))
-        money = sum(v for k, v in stretch.ledger.items() if "retailer" in PARTIES[k])
-        return after, money
-
-
-_NOTHING = Decisions()
 
 
 def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
@@ -448,10 +333,18 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
             settings["structure"],
             settings["width"],
             settings["initial_action"],
+            settings.get("pools", "hidden"),
         )
     saved = torch.load(archive, weights_only=True, map_location="cpu")
     actor.load_state_dict(saved["actor"])
     return TrainedPolicy(actor)
+
+
+def _turns(count: int, seed: int) -> Iterator[int]:
+    """Indices of worlds without end, each once in every round."""
+    generator = np.random.default_rng(seed)
+    while True:
+        yield from generator.permutation(count).tolist()
 
 
 def _next(steps: int, every: int) -> int:
@@ -473,18 +366,3 @@ def _device(name: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: no CUDA device here; 'auto' takes the CPU then")
     return name
-
-
-def _detached(view: View) -> View:
-    """The view without the history of its gradients."""
-
-    def cut(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value.detach()
-        if isinstance(value, tuple):
-            parts = [cut(part) for part in value]
-            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-        return value
-
-    outlook = {day: cut(units) for day, units in view.outlook.items()}
-    return view._replace(state=cut(view.state), memory=cut(view.memory), outlook=outlook)

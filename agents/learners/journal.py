@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from stockyard.agents.evaluation.files import atomic_path
 from stockyard.agents.evaluation.rollout import Evaluation
 from stockyard.agents.learners.course import ValidationCurve
+from stockyard.agents.learners.mixture import MixedEvaluation
 from stockyard.agents.learners.run_folder import RunFolder
 
 
@@ -22,7 +23,7 @@ class Journal:
         folder: RunFolder,
         actor: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        run: Callable[[], Evaluation] | None,
+        run: Callable[[], Evaluation | MixedEvaluation] | None,
         against: Mapping[str, float],
         steps: int,
         keep: int,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stockyard.agents.learners.features import ReplenishmentTable, Table
+from stockyard.agents.learners.placement_features import PlacementTable
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import World
 
@@ -32,6 +34,12 @@ SLOTS = ("replenish", "place")
 
 POSITION = 0
 """Index, among a lane's own features, of the stock that its order-up-to level is compared with."""
+
+
+TABLES: dict[str, type[Table]] = {
+    table.name: table for table in (ReplenishmentTable, PlacementTable)
+}
+"""Tables of retail tasks by name, that of the task's class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +65,7 @@ class Layout:
     high: Floats  # (P, K) highest action
     action_shape: tuple[int, ...]  # of one environment
     lanes_by_slot: tuple[int, ...]  # an action is the (P, lanes) of one slot after another
+    table: Table | None = None  # of retail tasks; then `own` and `common` are empty
 
     @classmethod
     def of(cls, env: Any) -> Layout:
@@ -69,8 +78,14 @@ class Layout:
         other = [slot for slot in base.task.slots if slot not in SLOTS]
         if other:
             raise ValueError(f"hindsight: decides {' and '.join(SLOTS)}, not {', '.join(other)}")
-        build = _of_lanes if hasattr(base.task, "action_parts") else _of_products
-        return build(base, base.world)
+        if hasattr(base.task, "action_parts"):
+            return _of_lanes(base, base.world)
+        name = type(base.task).__name__.lower()
+        if name == PlacementTable.name or (
+            name in TABLES and base.world.shows_history and len(base.single_action_space.shape) == 1
+        ):
+            return _of_table(base, TABLES[name].of(base, _shapes(base)))
+        return _of_products(base, base.world)
 
     @property
     def num_products(self) -> int:
@@ -90,6 +105,8 @@ class Layout:
     @property
     def features(self) -> dict[str, int]:
         """Group of features of a decision -> how many; equal ones fit the same weights."""
+        if self.table is not None:
+            return dict(self.table.features)
         own = next(iter(self.own.values())).shape[2]
         common = {name: self.common[name].shape[1] for name in self.fields if name in self.common}
         return {"own stock": own, **common, "static": self.static.shape[2]}
@@ -97,6 +114,8 @@ class Layout:
     @property
     def global_features(self) -> dict[str, int]:
         """Field that belongs to no decision -> its features; capacities are averaged over nodes."""
+        if self.table is not None:
+            return dict(self.table.global_features)
         shapes = {name: s for name, s in self.shapes.items() if name in GLOBAL_FIELDS}
         return {n: s[1] if n.endswith("_capacity") else s[0] for n, s in shapes.items()}
 
@@ -115,6 +134,11 @@ class Layout:
         record: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, Table):
+                value = {"name": value.name, "facts": value.facts.to_dict()}
+            if field.name == "table":
+                record[field.name] = value
+                continue
             if isinstance(value, dict):
                 value = {
                     k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in value.items()
@@ -133,7 +157,41 @@ class Layout:
         values["shapes"] = {name: tuple(shape) for name, shape in values["shapes"].items()}
         for name in ("action_shape", "lanes_by_slot"):
             values[name] = tuple(values[name])
+        table = values.get("table")
+        if table is not None:
+            kind = TABLES[table["name"]]
+            values["table"] = kind(kind.facts_type.from_dict(table["facts"]), values["shapes"])
         return cls(**values)
+
+
+def _of_table(base: Any, table: Table) -> Layout:
+    """The decisions of a retail task, whose features are those of its table."""
+    space, k = base.single_action_space, table.lanes
+    p = base.world.network.num_products
+    if space.shape != (p * k,):
+        raise ValueError(
+            f"action: shared networks decide for each product and centre, not in mode "
+            f"{base.action_mode!r}"
+        )
+    days = base.periods_per_step / base.world.network.periods_per_day
+    rate = _at_least(table.served * days)
+    return Layout(
+        mode=base.action_mode,
+        shapes=_shapes(base),
+        scales={},
+        own={},
+        common={},
+        static=np.zeros((p, k, 0)),
+        rate=rate,
+        total_rate=_at_least(table.facts.rate * days),
+        cover=np.ones(k),
+        faster=np.zeros((k, k)),
+        low=np.asarray(space.low, dtype=np.float64).reshape(p, k),
+        high=np.asarray(space.high, dtype=np.float64).reshape(p, k),
+        action_shape=tuple(space.shape),
+        lanes_by_slot=(k,),
+        table=table,
+    )
 
 
 def _of_products(base: Any, world: World) -> Layout:

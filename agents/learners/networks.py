@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class DecisionNetwork(nn.Module):
     """A multilayer perceptron over decisions, with a pooled context of all of them."""
 
     def __init__(
-        self, num_features: int, num_globals: int, num_outputs: int, width: int, pools: bool
+        self, num_features: int, num_globals: int, num_outputs: int, width: int, pools: str | None
     ) -> None:
         """Builds the layers; the last one starts at zero, so that the first policy is plain.
 
@@ -37,12 +37,14 @@ class DecisionNetwork(nn.Module):
             num_globals: that all decisions share.
             num_outputs: per decision.
             width: units of each of two hidden layers.
-            pools: whether decisions see the mean of all decisions' hidden units.
+            pools: what of all decisions each one sees the mean of: "hidden" units, "rows" of
+                features, or None.
         """
         super().__init__()
         self.pools = pools
         self.first = nn.Linear(num_features, width)
-        self.second = nn.Linear(width * (2 if pools else 1) + num_globals, width)
+        pooled = {"hidden": width, "rows": num_features, None: 0}[pools]
+        self.second = nn.Linear(width + pooled + num_globals, width)
         self.last = nn.Linear(width, num_outputs)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -60,12 +62,24 @@ class DecisionNetwork(nn.Module):
         hidden = nn.functional.silu(self.first(rows))
         parts = [hidden]
         if self.pools:
-            parts.append(hidden.mean(dim=(1, 2), keepdim=True).expand_as(hidden))
+            mean = (hidden if self.pools == "hidden" else rows).mean(dim=(1, 2), keepdim=True)
+            parts.append(mean.expand(*hidden.shape[:3], -1))
         if shared is not None:
             parts.append(shared[:, None, None].expand(*hidden.shape[:3], -1))
         joined = torch.cat(parts, dim=-1) if len(parts) > 1 else hidden
         out: torch.Tensor = self.last(nn.functional.silu(self.second(joined)))
         return out
+
+    def hidden(self, rows: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Last hidden units where the context is given: pooled rows, then shared features.
+
+        Args:
+            rows: (R, F) features.
+            context: (R, F + G).
+        """
+        hidden = nn.functional.silu(self.first(rows))
+        joined = torch.cat((hidden, context), dim=-1)
+        return nn.functional.silu(self.second(joined))
 
 
 class Actor(nn.Module):
@@ -85,7 +99,12 @@ class Actor(nn.Module):
     _span: torch.Tensor
 
     def __init__(
-        self, layout: Layout, structure: str, width: int, initial_action: float = 0.0
+        self,
+        layout: Layout,
+        structure: str,
+        width: int,
+        initial_action: float | Literal["rule"] = 0.0,
+        pools: Literal["hidden", "rows"] = "hidden",
     ) -> None:
         """Builds the network for a layout.
 
@@ -93,7 +112,9 @@ class Actor(nn.Module):
             layout: of the environment.
             structure: a name of `STRUCTURES`, where actions are quantities.
             width: units of each of two hidden layers.
-            initial_action: where in (-1, 1) actions start that are no quantities.
+            initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a
+                plain rule stands at each decision (`Table.start`), in retail tasks.
+            pools: what of the others a decision sees, where there are several.
 
         Raises:
             ValueError: for an unknown structure.
@@ -102,17 +123,38 @@ class Actor(nn.Module):
         if structure not in STRUCTURES:
             known = ", ".join(STRUCTURES)
             raise ValueError(f"structure: unknown {structure!r}; known: {known}")
+        if initial_action == "rule" and layout.table is None:
+            raise ValueError("initial_action: 'rule' is for retail tasks")
         self.structure = structure
         self.initial_action = initial_action
+        self.pools = pools
         self._features = {**layout.features, **layout.global_features}
         self.network = DecisionNetwork(
             layout.num_features,
             layout.num_globals,
             2 if structure == "capped" else 1,
             width,
-            pools=layout.num_products * layout.num_lanes > 1,
+            pools=pools if layout.num_products * layout.num_lanes > 1 else None,
         )
         self.set_layout(layout)
+
+    def twin(self, layout: Layout) -> Actor:
+        """An actor for another environment that shares these weights.
+
+        Raises:
+            ValueError: if its features are others than those of the weights.
+        """
+        with torch.random.fork_rng(devices=[]):
+            other = Actor(
+                self.layout,
+                self.structure,
+                self.network.first.out_features,
+                self.initial_action,
+                self.pools,
+            )
+        other.network = self.network
+        other.set_layout(layout)
+        return other
 
     def set_layout(self, layout: Layout) -> None:
         """Takes another environment: other products, lanes and sizes, the same features.
@@ -132,6 +174,28 @@ class Actor(nn.Module):
                 + ", ".join(other)
             )
         self.layout = layout
+        total = layout.total_rate[:, None]
+        # Lanes of one product share its demand at first; the fastest may order most of it at once.
+        share = np.where(layout.faster.any(axis=1), 1.0 / layout.num_lanes, 1.0)
+        roomy = np.where(layout.faster.any(axis=1), share, 1.7)
+        constants: dict[str, Any] = {
+            "_rate": layout.rate,
+            "_total_rate": total,
+            "_base": layout.rate * layout.cover,
+            "_first_order": np.log(np.expm1(share)),
+            "_first_cap": roomy,
+            "_low": layout.low,
+            "_span": layout.high - layout.low,
+        }
+        if layout.table is None:
+            constants |= self._functionals(layout)
+        device = self.network.first.weight.device
+        for name, value in constants.items():
+            tensor = torch.tensor(np.asarray(value), dtype=torch.float32, device=device)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def _functionals(self, layout: Layout) -> dict[str, Any]:
+        """Constants that turn an observation into rows where the layout has no table."""
         entries = {n: int(np.prod(layout.shapes[n][1:], dtype=int)) for n in layout.fields}
         own_width = next(iter(layout.own.values())).shape[2]
         own = [
@@ -148,33 +212,48 @@ class Actor(nn.Module):
                 start = end
             common.append(columns)
         total = layout.total_rate[:, None]
-        # Lanes of one product share its demand at first; the fastest may order most of it at once.
-        share = np.where(layout.faster.any(axis=1), 1.0 / layout.num_lanes, 1.0)
-        roomy = np.where(layout.faster.any(axis=1), share, 1.7)
         constants: dict[str, Any] = {
             "_own": np.concatenate(own).reshape(-1, layout.num_lanes * own_width),
             "_common": np.concatenate(common),
             "_static": layout.static,
             "_share": (total / layout.rate)[:, :, None],
-            "_rate": layout.rate,
-            "_total_rate": total,
-            "_base": layout.rate * layout.cover,
-            "_first_order": np.log(np.expm1(share)),
-            "_first_cap": roomy,
-            "_low": layout.low,
-            "_span": layout.high - layout.low,
         }
         for name in (*layout.fields, *(n for n in layout.shapes if n in GLOBAL_FIELDS)):
-            shape = layout.shapes[name]
-            constants[f"_scale_{name}"] = np.broadcast_to(layout.scales[name], shape)
-        device = self.network.first.weight.device
-        for name, value in constants.items():
-            tensor = torch.tensor(np.asarray(value), dtype=torch.float32, device=device)
-            self.register_buffer(name, tensor, persistent=False)
+            constants[f"_scale_{name}"] = np.broadcast_to(layout.scales[name], layout.shapes[name])
+        return constants
 
     def forward(self, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Actions (B, *action_shape), differentiable; the observation's fields are (B, *shape)."""
+        rows, shared, position = self.seen(observation)
+        layout, out = self.layout, self.network(rows, shared)
+        if layout.mode != "quantity":
+            return self.placed(out[..., 0], observation)
+        if self.structure == "quantity":
+            multiple = nn.functional.softplus(out[..., 0] + self._first_order)
+            return self._action(multiple * self._rate)
+        level = self._base + self._rate * out[..., 0]
+        return self._action(self._order_up_to(level, position, out))
+
+    def placed(self, offset: torch.Tensor, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Actions at offsets (B, P, K) from where they start, on the scale of a log-odds."""
+        place = torch.sigmoid(offset + self._start(observation))
+        return self._action(self._low + self._span * place)
+
+    def _start(self, observation: Mapping[str, torch.Tensor]) -> Any:
+        """Where actions start, as the argument of the sigmoid that maps to their range."""
+        if self.initial_action == "rule":
+            assert self.layout.table is not None
+            return torch.logit(self.layout.table.start(observation))
+        return math.log((1.0 + self.initial_action) / (1.0 - self.initial_action))
+
+    def seen(
+        self, observation: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Features (B, P, K, F) and (B, G), and the positions that levels are compared with."""
         layout = self.layout
+        if layout.table is not None:
+            rows, shared = layout.table(observation)
+            return rows, shared, observation["inventory_position"][:, :, None]
         p, k = layout.num_products, layout.num_lanes
         batch = observation["inventory_position"].shape[0]
         stock = torch.cat(
@@ -187,15 +266,7 @@ class Actor(nn.Module):
         own = (stock @ self._own).reshape(batch, p, k, -1)
         common = (stock @ self._common)[:, :, None].expand(batch, p, k, -1)
         rows = torch.cat((own * self._share, common, self._static.expand(batch, p, k, -1)), dim=-1)
-        out = self.network(rows, self._globals(observation))
-        if layout.mode != "quantity":
-            start = math.log((1.0 + self.initial_action) / (1.0 - self.initial_action))
-            return self._action(self._low + self._span * torch.sigmoid(out[..., 0] + start))
-        if self.structure == "quantity":
-            multiple = nn.functional.softplus(out[..., 0] + self._first_order)
-            return self._action(multiple * self._rate)
-        level = self._base + self._rate * out[..., 0]
-        return self._action(self._order_up_to(level, own[..., POSITION] * self._total_rate, out))
+        return rows, self._globals(observation), own[..., POSITION] * self._total_rate
 
     def _order_up_to(
         self, level: torch.Tensor, position: torch.Tensor, out: torch.Tensor

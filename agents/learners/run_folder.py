@@ -188,7 +188,7 @@ def model_card(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> 
         "```",
         "",
         "The archive holds plain tensors; opening it runs no code."
-        if record.get("kind") == "hindsight"
+        if record.get("kind") in ("hindsight", "shared_ppo")
         else "The archive is opened with pickle: load only what you trust.",
         "",
     ]

@@ -12,10 +12,11 @@ from stockyard import agents
 from stockyard.agents import oracles
 from stockyard.agents.evaluation.rollout import build
 from stockyard.agents.learners import hindsight
-from stockyard.agents.learners.hindsight import Learner, TrainedPolicy, _Walk
+from stockyard.agents.learners.hindsight import Learner, TrainedPolicy
 from stockyard.agents.learners.layout import Layout
 from stockyard.agents.learners.networks import Actor
 from stockyard.agents.learners.run_folder import RunFolder
+from stockyard.agents.learners.walk import Walk
 from stockyard.envs import textbook
 from stockyard.envs.textbook import Normal, Poisson, Uniform
 
@@ -83,6 +84,13 @@ WALKED = {
         "scenario": "steady",
     },
     "real": {**STEADY, "scenario": "real"},
+    "peak_event": {**STEADY, "scenario": "peak_event"},
+    "placement": {"id": "stockyard/Placement-v0", "scenario": "steady"},
+    "placement_residual": {
+        "id": "stockyard/Placement-v0",
+        "scenario": "one_day_rollout",
+        "action": "residual",
+    },
 }
 QUICK = {
     "n_envs": 16,
@@ -105,7 +113,7 @@ def walk(spec, settings, *, batch=3, seed=5, spread=0.05, dtype="float64"):
     with torch.no_grad():
         for weights in actor.network.last.parameters():
             weights.copy_(spread * torch.randn_like(weights))
-    return _Walk(env.unwrapped, settings, actor, batch, seed, "cpu")
+    return Walk(env.unwrapped, settings, actor, batch, seed, "cpu")
 
 
 def recorded(walking):
@@ -253,7 +261,7 @@ def test_the_gradient_is_that_of_the_loss(spec, structure):
         losses = []
         for length in (1e-6, -2e-6):
             moved(actor, direction, length)
-            twin = _Walk(_base(spec), settings, actor, 4, 5, "cpu")
+            twin = Walk(_base(spec), settings, actor, 4, 5, "cpu")
             losses.append(twin.segment(is_fluid=True).item())
         moved(actor, direction, 1e-6)
         measured = (losses[0] - losses[1]) / 2e-6
@@ -454,13 +462,13 @@ def test_a_resumed_run_goes_on_to_the_total(tmp_path):
 
 def test_a_resumed_run_draws_tapes_of_its_own(tmp_path, monkeypatch):
     """It must not go over those of its first part again."""
-    draw, drawn = _Walk._draw, []
+    draw, drawn = Walk._draw, []
 
     def noting(self):
         draw(self)
         drawn.append(set(self._view.tape.digests()))
 
-    monkeypatch.setattr(_Walk, "_draw", noting)
+    monkeypatch.setattr(Walk, "_draw", noting)
     train(tmp_path, total_steps=STEPS, eval_tapes=0)
     train(tmp_path, total_steps=2 * STEPS, eval_tapes=0, resume=True)
     assert len(drawn) == 2 and not drawn[0] & drawn[1]
@@ -476,7 +484,7 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path):
 def test_an_interrupted_run_leaves_a_checkpoint_and_can_go_on(number, tmp_path, monkeypatch):
     """Nobody should lose a night's training to Ctrl-C or a batch system."""
     handler = signal.getsignal(signal.SIGINT)
-    segment, calls = _Walk.segment, []
+    segment, calls = Walk.segment, []
 
     def segment_with_signal(self, is_fluid):
         calls.append(is_fluid)
@@ -484,7 +492,7 @@ def test_an_interrupted_run_leaves_a_checkpoint_and_can_go_on(number, tmp_path, 
             os.kill(os.getpid(), number)
         return segment(self, is_fluid)
 
-    monkeypatch.setattr(_Walk, "segment", segment_with_signal)
+    monkeypatch.setattr(Walk, "segment", segment_with_signal)
     result = train(tmp_path, total_steps=50 * STEPS, checkpoint_every=0)
     assert result.interrupted and result.steps == 3 * STEPS
     folder = RunFolder(tmp_path)
@@ -510,9 +518,9 @@ def test_training_stops_when_it_has_long_been_no_better(tmp_path):
 
 def test_whole_units_come_after_the_fluid_share(tmp_path, monkeypatch):
     """Real units first, then rounded ones."""
-    calls, segment = [], _Walk.segment
+    calls, segment = [], Walk.segment
     monkeypatch.setattr(
-        _Walk, "segment", lambda self, is_fluid: calls.append(is_fluid) or segment(self, is_fluid)
+        Walk, "segment", lambda self, is_fluid: calls.append(is_fluid) or segment(self, is_fluid)
     )
     train(tmp_path, total_steps=10 * STEPS, settings={"fluid_share": 0.3}, eval_tapes=0)
     assert calls == [True] * 3 + [False] * 7
@@ -520,13 +528,13 @@ def test_whole_units_come_after_the_fluid_share(tmp_path, monkeypatch):
 
 def test_a_bad_batch_does_not_spoil_the_weights(tmp_path, monkeypatch):
     """A gradient that is not finite is left out."""
-    segment, calls = _Walk.segment, []
+    segment, calls = Walk.segment, []
 
     def spoiled(self, is_fluid):
         calls.append(0)
         return segment(self, is_fluid) * (float("nan") if len(calls) == 2 else 1.0)
 
-    monkeypatch.setattr(_Walk, "segment", spoiled)
+    monkeypatch.setattr(Walk, "segment", spoiled)
     train(tmp_path, total_steps=3 * STEPS)
     assert all(
         torch.isfinite(weights).all() for weights in weights_of(RunFolder(tmp_path)).values()
