@@ -292,7 +292,7 @@ def _dual_space(facts: Facts) -> tuple[Parameter, ...]:
     return (
         Parameter("horizon_days", 1.0, 5.0, least=0.1, most=90.0),
         Parameter("dock_fill", 0.3, 1.1, least=0.0, most=2.0),
-        Parameter("price_factor", 0.0, 2.0, least=-1.0, most=20.0),
+        Parameter("price_factor", 0.0, 1.0, least=-1.0, most=20.0),
     )
 
 
@@ -301,7 +301,7 @@ def lp_dual_prices(
     env: Any,
     horizon_days: float | None = None,
     dock_fill: float = 0.6,
-    price_factor: float = 1.0,
+    price_factor: float = 0.3,
 ) -> DualPrices:
     """Duals of a transportation program price what centres are short of, anew every week.
 
@@ -327,8 +327,8 @@ def lp_dual_prices(
 def _resolve_space(facts: Facts) -> tuple[Parameter, ...]:
     return (
         Parameter("dock_fill", 0.2, 0.8, least=0.0, most=2.0),
-        Parameter("demand_factor", 1.0, 1.8, least=0.1, most=10.0),
-        Parameter("reserve", 0.0, 0.08, least=-1.0, most=1.0),
+        Parameter("demand_factor", 1.2, 2.0, least=0.1, most=10.0),
+        Parameter("reserve", -0.04, 0.04, least=-1.0, most=1.0),
     )
 
 
@@ -336,8 +336,8 @@ def _resolve_space(facts: Facts) -> tuple[Parameter, ...]:
 def dlp_resolve(
     env: Any,
     dock_fill: float | None = None,
-    demand_factor: float = 1.3,
-    reserve: float = 0.02,
+    demand_factor: float = 1.6,
+    reserve: float = 0.0,
 ) -> FluidResolve:
     """The deterministic linear program on forecasts, solved again every day.
 
