@@ -107,7 +107,10 @@ def bound(contest: Contest, config: DictConfig) -> None:
 
 
 def evaluate(contest: Contest, config: DictConfig) -> None:
-    """Evaluates everybody on validation and test tapes, and writes the page."""
+    """Evaluates who is asked for on validation and test tapes, and writes the page.
+
+    The page shows everybody whose results are known, from this run or an earlier one.
+    """
     from stockyard.scripts import headroom_work as work
     from stockyard.scripts.headroom_page import write_page
 
@@ -115,7 +118,7 @@ def evaluate(contest: Contest, config: DictConfig) -> None:
         f"{scenario}: {rule}"
         for scenario in contest.scenarios
         for rule in contest.tunable()
-        if not contest.is_tuned(scenario, rule)
+        if matches(rule, config.only) and not contest.is_tuned(scenario, rule)
     ]
     if untuned:
         raise command_line.UserError(
@@ -123,7 +126,10 @@ def evaluate(contest: Contest, config: DictConfig) -> None:
             f"stockyard-headroom task={contest.task} stage=tune first"
         )
     tapes = (config.validation_tapes, config.tapes, config.slow_tapes)
-    cells = [(contest, scenario, *tapes) for scenario in contest.scenarios]
+    chosen = [name for name in contest.policies() if matches(name, config.only)]
+    if contest.naive not in chosen:
+        chosen = [contest.naive, *chosen]
+    cells = [(contest, scenario, chosen, *tapes) for scenario in contest.scenarios]
     results: dict[str, Any] = {}
     for done in workers(work.evaluate_cell, cells, config.workers):
         results[done["scenario"]] = done

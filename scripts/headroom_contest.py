@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,19 @@ class Contest:
     def trained(self) -> list[str]:
         """The learners that have weights."""
         return [name for name in self.learners if self.weights(name).is_dir()]
+
+    def among(self, names: Collection[str]) -> Contest:
+        """The same contest with only these competitors."""
+        return dataclasses.replace(
+            self,
+            rules=tuple(rule for rule in self.rules if rule in names),
+            slow=tuple(rule for rule in self.slow if rule in names),
+            learners={name: given for name, given in self.learners.items() if name in names},
+        )
+
+    def policies(self) -> list[str]:
+        """All that can be evaluated: rules, and learners that have weights."""
+        return [self.naive, *self.rules, *self.slow, *self.trained()]
 
     def bounds_file(self) -> Path:
         """Where solved bounds are kept."""

@@ -31,6 +31,15 @@ def write_page(path: Path, contest: Contest, results: Results, command: str) -> 
         results: by scenario.
         command: that made it.
     """
+    everywhere = set.intersection(*(set(result["policies"]) for result in results.values()))
+    contest = contest.among(everywhere)
+    results = {
+        scenario: {
+            **result,
+            "policies": {k: v for k, v in result["policies"].items() if k in everywhere},
+        }
+        for scenario, result in results.items()
+    }
     summary = {scenario: summarise(contest, result) for scenario, result in results.items()}
     groups = _groups(contest, results)
     record = {
@@ -38,7 +47,7 @@ def write_page(path: Path, contest: Contest, results: Results, command: str) -> 
         "date": time.strftime("%Y-%m-%d"),
         "command": command,
         "scenarios": summary,
-        "training": {name: _training(contest, name) for name in contest.trained()},
+        "training": {name: _training(contest, name) for name in contest.learners},
     }
     write_json_atomic(path.with_suffix(".json"), record)
     draw(path.with_suffix(".png"), contest, summary)

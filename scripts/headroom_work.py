@@ -143,9 +143,18 @@ def bound_cell(contest: Contest, scenario: str, seeds: range) -> dict[str, Any]:
 
 
 def evaluate_cell(
-    contest: Contest, scenario: str, validation_tapes: int, tapes: int, slow_tapes: int
+    contest: Contest,
+    scenario: str,
+    chosen: Sequence[str],
+    validation_tapes: int,
+    tapes: int,
+    slow_tapes: int,
 ) -> dict[str, Any]:
-    """Evaluates everybody in one scenario; what is known already is not done again."""
+    """Evaluates policies in one scenario; what is known already is not done again.
+
+    Returns:
+        The results of the chosen, and of others that are known from before.
+    """
     from stockyard import agents
     from stockyard.agents.evaluation.files import write_json_atomic
     from stockyard.agents.evaluation.rollout import build, rollout
@@ -156,9 +165,8 @@ def evaluate_cell(
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     entries: dict[str, Any] = {}
     built: dict[tuple[str | None, str], Any] = {}
-    policies = [contest.naive, *contest.rules, *contest.slow, *contest.trained()]
     try:
-        for name in policies:
+        for name in contest.policies():
             is_slow = name in contest.slow
             numbers = {
                 "validation": slow_tapes if is_slow else validation_tapes,
@@ -168,6 +176,8 @@ def evaluate_cell(
             entry = known.get("policies", {}).get(name, {})
             if entry.get("fingerprint") == key and entry.get("numbers") == numbers:
                 entries[name] = entry
+                continue
+            if name not in chosen:
                 continue
             if name in contest.learners:
                 policy = agents.load(contest.weights(name))

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 FOLDERS = {"envs", "agents", "conf", "scripts"}
+DATA = {"agents/weights", "agents/oracles/bounds"}
+"""Folders that hold no Python; they ship as data of the package above them."""
 
 
 def test_package_list_equals_the_folders():
@@ -21,7 +23,10 @@ def test_package_list_equals_the_folders():
         "stockyard." + path.relative_to(ROOT).as_posix().replace("/", ".")
         for top in SETUPTOOLS["package-dir"].values()
         for path in [ROOT / top, *(ROOT / top).rglob("*")]
-        if path.is_dir() and path.name != "__pycache__" and any(map(Path.is_file, path.iterdir()))
+        if path.is_dir()
+        and path.name != "__pycache__"
+        and any(map(Path.is_file, path.iterdir()))
+        and not any(path.is_relative_to(ROOT / data) for data in DATA)
     }
     assert found == set(SETUPTOOLS["packages"])
 
@@ -34,6 +39,16 @@ def test_every_file_of_a_package_is_shipped():
         for path in folder.iterdir():
             if path.is_file() and path.suffix not in (".py", ".pyc"):
                 assert any(path.match(pattern) for pattern in patterns), path
+
+
+def test_weights_and_bounds_are_shipped():
+    """Every file of a data folder matches a pattern of the package above."""
+    patterns = SETUPTOOLS["package-data"]["stockyard.agents"]
+    for folder in DATA:
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file():
+                inside = path.relative_to(ROOT / "agents")
+                assert any(inside.match(pattern) for pattern in patterns), path
 
 
 def test_static_tools_see_the_same_folders():

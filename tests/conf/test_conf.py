@@ -55,6 +55,7 @@ def test_every_group_is_tested_here():
         "launcher",
         "optimality",
         "scenario",
+        "tuned",
         "validate",
         "what_if",
     }

@@ -155,9 +155,12 @@ def test_a_hindsight_run_is_trained_evaluated_and_resumed(command):
     [
         (["total_stepss=5"], "there is no key 'total_stepss'; did you mean 'total_steps'?"),
         (["eval.evry=5"], "there is no key 'eval.evry'; did you mean 'eval.every'?"),
-        (["agent=nobody"], "Could not find 'agent/nobody'; known: a2c, hindsight, ppo"),
-        (["env=nowhere"], "known: replenishment, textbook/batch_dispatch"),
-        (["scenario=doom"], "Could not find 'scenario/doom'; known: real, steady"),
+        (
+            ["agent=nobody"],
+            "Could not find 'agent/nobody'; known: a2c, hindsight, hindsight_retail, ppo",
+        ),
+        (["env=nowhere"], "known: placement, replenishment, textbook/batch_dispatch"),
+        (["scenario=doom"], "Could not find 'scenario/doom'; known: capacity_shock, case_packs"),
         (["seed=abc"], "Value 'abc' of type 'str' could not be converted to Integer"),
         (["resume=nowhere"], "nowhere is not a run folder: it has no run.json"),
         (["env=tiny", "env.action=telepathy"], "unknown action mode 'telepathy'; known: unit"),

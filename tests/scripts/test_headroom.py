@@ -1,0 +1,152 @@
+"""`stockyard-headroom` at a small size: its stages run, and go on where they were interrupted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hydra import compose, initialize_config_module
+
+from stockyard.scripts import command_line, headroom, headroom_contest, headroom_page, headroom_work
+from stockyard.scripts.headroom_contest import Contest
+
+SMALL = {
+    "replenishment": {
+        "env": {"id": "stockyard/Replenishment-v0", "size": "small", "horizon": 28},
+        "naive": "naive",
+        "rules": ["constant_order", "newsvendor"],
+        "slow": ["base_stock"],
+        "costly": ["base_stock"],
+        "learners": {},
+    }
+}
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A contest of its own, and folders of its own for what is kept."""
+    contests = tmp_path / "contests"
+    contests.mkdir()
+    for task, data in SMALL.items():
+        (contests / f"{task}.yaml").write_text(yaml.safe_dump(data))
+    monkeypatch.setattr(headroom_contest, "CONTESTS", contests)
+    for name in ("TUNED", "WEIGHTS", "BOUNDS"):
+        monkeypatch.setattr(headroom_contest, name, tmp_path / name.lower())
+    return tmp_path
+
+
+def run(folder: Path, stage: str, **changes: Any) -> Any:
+    """Runs a stage."""
+    settings = {
+        "stage": stage,
+        "scenarios": ["steady", "peak_event"],
+        "runs": folder / "runs",
+        "tapes": 6,
+        "slow_tapes": 3,
+        "validation_tapes": 4,
+        "tuning_tapes": 4,
+        **changes,
+    }
+    overrides = [
+        f"{k}={json.dumps(str(v) if isinstance(v, Path) else v)}" for k, v in settings.items()
+    ]
+    with initialize_config_module("stockyard.conf", version_base="1.3"):
+        config = compose("headroom", overrides)
+    return headroom.run(config)
+
+
+@pytest.fixture
+def no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page tells the command line; here there is none."""
+    monkeypatch.setattr(command_line, "chosen_overrides", lambda: ["task=replenishment"])
+
+
+def test_all_stages_run_and_resume(folders: Path, no_hydra: None, monkeypatch: Any) -> None:
+    """Tuned parameters, bounds and results are kept, and what is known is not done again."""
+    with pytest.raises(command_line.UserError, match="not tuned: steady: constant_order"):
+        run(folders, "evaluate")
+    run(folders, "tune")
+    tuned = yaml.safe_load((folders / "tuned/replenishment/steady.yaml").read_text())
+    assert set(tuned) == {"constant_order", "base_stock"}
+    assert len(tuned["constant_order"]["parameters"]["quantity"]) == 12
+    run(folders, "bound")
+    page = folders / "page.md"
+    run(folders, "evaluate", page=page)
+    told = json.loads(page.with_suffix(".json").read_text())
+    steady = told["scenarios"]["steady"]
+    assert steady["best_rival"] in ("constant_order", "newsvendor", "base_stock")
+    assert steady["tapes"] == {"naive": 6, "constant_order": 6, "newsvendor": 6, "base_stock": 3}
+    assert steady["bound"]["tapes"] == 3 and steady["beaten"] == []
+    assert steady["gap_closed"]["naive"] == 0.0
+    assert max(steady["gap_closed"].values()) < 1.0
+    assert page.with_suffix(".png").stat().st_size > 10_000
+    for heading in ("Gap closed", "Profit, USD a day", "Transfer", "Time"):
+        assert f"## {heading}" in page.read_text()
+
+    def never(*cell: Any) -> Any:
+        raise AssertionError("done before")
+
+    monkeypatch.setattr(headroom_work, "tune_cell", never)
+    run(folders, "tune")
+    from stockyard.agents.evaluation import rollout
+
+    monkeypatch.setattr(rollout, "rollout", never)
+    run(folders, "evaluate", page=page)  # all from the results that are kept
+    again = json.loads(page.with_suffix(".json").read_text())
+    assert again["scenarios"] == told["scenarios"]
+
+
+def test_other_parameters_are_evaluated_again(folders: Path) -> None:
+    """A result belongs to the parameters, weights and environment that it was found with."""
+    run(folders, "tune", scenarios=["steady"])
+    with initialize_config_module("stockyard.conf", version_base="1.3"):
+        contest = Contest.from_config(compose("headroom", [f"runs={folders}"]))
+    before = contest.fingerprint("steady", "base_stock")
+    assert contest.fingerprint("peak_event", "base_stock") != before
+    contest.keep_tuned("steady", "base_stock", {"parameters": {"safety_factor": 1.0}})
+    assert contest.fingerprint("steady", "base_stock") != before
+
+
+def test_the_best_is_chosen_on_validation_tapes() -> None:
+    """Who ran on fewer tapes is compared on those, and test results do not count."""
+
+    def entry(validation: list[float], test: float) -> dict[str, Any]:
+        return {"validation": {"returns": validation}, "test": {"returns": [test] * 4}}
+
+    policies = {
+        "a": entry([1.0, 1.0, 5.0, 5.0], 0.0),
+        "b": entry([2.0, 2.0, 3.0, 3.0], 9.0),
+        "slow": entry([1.5, 1.5], 0.0),
+        "poor": entry([0.5, 0.5], 99.0),
+    }
+    assert headroom_page.best_of(policies, ["a", "b"]) == "a"
+    assert headroom_page.best_of(policies, ["a", "b", "slow", "poor"]) == "slow"
+
+
+def test_differences_are_paired_on_common_tapes() -> None:
+    """A slow rule is compared on the first tapes, which both met."""
+    rival = np.array([1.0, 2.0, 3.0, 100.0])
+    told = headroom_page.difference(np.array([2.0, 3.0, 4.0]), rival)
+    assert told["mean"] == 1.0 and told["tapes"] == 3 and told["low"] == told["high"] == 1.0
+    assert told["percent"] == pytest.approx(50.0)
+    bound = np.array([11.0, 12.0])
+    assert headroom_page.gap_closed(rival + 5.0, rival, bound) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"task": "nothing"}, "task: unknown 'nothing'; known: replenishment"),
+        ({"stage": "nothing"}, "stage: unknown 'nothing'; known: tune, train, bound, evaluate"),
+        ({"scenarios": ["doom"]}, "scenarios: unknown 'doom'; known: .*steady"),
+        ({"workers": 0}, "workers: must be >= 1"),
+    ],
+)
+def test_a_mistake_is_told_by_its_key(
+    folders: Path, settings: dict[str, Any], problem: str
+) -> None:
+    """One clear line that names the key."""
+    with pytest.raises(command_line.UserError, match=problem):
+        run(folders, **{"stage": "tune", **settings})
