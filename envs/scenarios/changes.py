@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.capacities import CapacityChange, RentSeason
-from stockyard.envs.network.martingale import DemandShock, Launches, Season
 from stockyard.envs.network.processes import LeadChange
+from stockyard.envs.network.shocks import DemandShock, Launches, Season
 from stockyard.envs.network.topology import Network, Promise
 from stockyard.envs.network.windows import Window
 from stockyard.envs.scenarios.catalogue import between_ranks

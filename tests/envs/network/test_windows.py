@@ -15,7 +15,7 @@ from stockyard.envs.network.capacities import (
     CapacityChange,
     RentSeason,
 )
-from stockyard.envs.network.martingale import DemandShock, Launches, Season
+from stockyard.envs.network.shocks import DemandShock, Launches, Season
 from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.windows import Window
 from stockyard.envs.scenarios import build_world
