@@ -1,6 +1,7 @@
 """The plan on the forecast is the best one, and the rule places its first week."""
 
 import itertools
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -116,5 +117,9 @@ def test_on_means_alone_and_without_limits_the_level_is_expected_demand():
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_the_rule_runs_within_the_time_of_a_decision(spread):
     """Slower than 50 ms a decision would be judged on fewer tapes."""
-    run = agents.evaluate(agents.make("forecast_mpc", RETAIL, spread=spread), RETAIL, num_tapes=2)
-    assert np.isfinite(run.returns).all() and run.milliseconds_per_decision < 50
+    rule = agents.make("forecast_mpc", RETAIL, spread=spread)
+    begun = time.process_time()  # a busy machine does not count
+    run = agents.evaluate(rule, RETAIL, num_tapes=2)
+    decisions = 2 * run.periods / 7
+    assert np.isfinite(run.returns).all()
+    assert (time.process_time() - begun) / decisions < 0.050
