@@ -132,6 +132,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self._episode = 0
         self._tape: tuple[tuple[Any, ...], Tape] | None = None
         self._view: View | None = None
+        self._opened: View | None = None
         self._value: Array | None = None
         self._is_done = False
         self.frames: list[Any] = []  # of `rendering.Frame`, one per period
@@ -202,9 +203,13 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         state = world.opening_state(params, self.num_envs)
         memory = self.task.remember(params, None, None, None, self.num_envs)
         view = View(state, tape, 0, memory, {})
-        while view.period < world.burn_in:
-            view = self._advance(view, Decisions())[0]
-        view = view._replace(outlook=outlook_at(world, tape, view.period))
+        if self._opened is not None and self._opened.tape is tape:
+            view = self._opened  # no action reaches the burn-in: on the same tapes it is the same
+        else:
+            while view.period < world.burn_in:
+                view = self._advance(view, Decisions())[0]
+            view = view._replace(outlook=outlook_at(world, tape, view.period))
+            self._opened = view
         self._view = view
         self._value = value_of(params, view.state, view.outlook)
         self._is_done = False
@@ -364,7 +369,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Lets go of the tapes."""
-        self._tape, self._view = None, None
+        self._tape, self._view, self._opened = None, None, None
 
 
 def _checked_horizon(horizon: int | None, world: World) -> int:
