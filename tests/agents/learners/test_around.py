@@ -164,10 +164,10 @@ def test_ppo_learns_around_a_rule(case, tmp_path):
     learner.check(spec)
     learner.train(spec, tmp_path, total_steps=300, eval_tapes=2, eval_every=200)
     first = RunFolder(tmp_path).read_evaluations()[0]
+    assert first["steps"] == 0
     env = build(spec, num_envs=2, split="validation")
     expected = rollout(agents.make(env=env, **rule), env, seed=0)
-    if first["steps"] == 0:
-        assert first["mean_per_period"] == pytest.approx(expected.mean, rel=1e-6)
+    assert first["mean_per_period"] == pytest.approx(expected.mean, rel=1e-6)
     policy = agents.load(tmp_path)
     assert np.isfinite(agents.evaluate(policy, spec, num_tapes=2).returns).all()
 
