@@ -4,7 +4,7 @@ import abc
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,17 @@ class Facts:
         if not network.num_regions == network.num_products == 1:
             raise ValueError("this rule needs independent demand for one product in one region")
         return self.law(0, 0)
+
+
+class Aims(NamedTuple):
+    """What a rule aims at, for whoever corrects it; it does max(level - position, 0) + beyond.
+
+    K are centres where stock is placed, else 1.
+    """
+
+    level: Floats  # (B, P, K) units up to which positions are lifted
+    beyond: Floats  # (B, P, K) units that leave however high the position is
+    price_share: Floats  # (B, P, K) part of a unit's margin that the rule's shadow prices take
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from stockyard.agents.heuristics.base import (
+    Aims,
     Facts,
     Floats,
     Observation,
@@ -93,7 +94,20 @@ class CapacityPriced(OrderingRule):
     def orders(
         self, observation: Observation, state: Any, episode_start: Starts
     ) -> tuple[Floats, Any]:
-        """Orders up to the priced levels; prices are found first."""
+        """Orders up to the priced levels."""
+        return np.maximum(self.levels(observation) - self.points.position(observation), 0.0), state
+
+    def levels(self, observation: Observation) -> Floats:
+        """The priced levels, (B, K) units."""
+        return self._priced(observation)[0]
+
+    def aims(self, observation: Observation) -> Aims:
+        """The priced levels, and what of their margins the prices take."""
+        level, share = self._priced(observation)
+        return Aims(level[..., None], np.zeros_like(level)[..., None], share[..., None])
+
+    def _priced(self, observation: Observation) -> tuple[Floats, Floats]:
+        """Levels at the prices that are found, and the prices in margins of a unit, both (B, K)."""
         now = {name: np.asarray(values, dtype=np.float64) for name, values in observation.items()}
         position, volume = self.points.position(now), now["volume"]
         lead = now["quoted_lead_time"] / self._periods_per_day
@@ -146,8 +160,8 @@ class CapacityPriced(OrderingRule):
                 space = space_at(receiving)
             if room is not None:
                 receiving = receiving_at(space)
-        order = np.maximum(levels(space, receiving) - position, 0.0)
-        return order, state
+        paid = volume * (space[:, None] + receiving @ self._margins.at_dock.T)
+        return levels(space, receiving), paid / np.maximum(margin, 1e-9)
 
     def _fits_space(
         self, now: Mapping[str, Floats], position: Floats, lead: Floats

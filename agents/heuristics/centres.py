@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from stockyard.agents.heuristics.base import Facts, Floats, Heuristic, Observation, Starts
+from stockyard.agents.heuristics.base import (
+    Aims,
+    Facts,
+    Floats,
+    Heuristic,
+    Observation,
+    Starts,
+)
 from stockyard.envs.network.economics import handling_values
 
 Integers = npt.NDArray[np.int64]
@@ -199,6 +206,26 @@ class PlacementRule(Heuristic):
         moved = np.maximum(moved, 0.0) * self.centres.reached
         moved *= np.minimum(stocks.dock / np.maximum(moved.sum(-1), 1e-12), 1.0)[..., None]
         return moved.reshape(len(moved), -1), state
+
+    def levels(self, stocks: Stocks) -> Floats:
+        """Units (B, P, F) that centres are filled up to; all else that a rule sends is beyond.
+
+        A rule without levels of its own fills up to what there is.
+        """
+        return stocks.position
+
+    def aims(self, observation: Observation) -> Aims:
+        """What the rule aims at; the observation is in its shapes.
+
+        Where a level is out of reach, for want of stock or of room, what is reached takes its
+        place.
+        """
+        stocks = self.centres.read(observation)
+        level = self.levels(stocks)
+        moved = self.decide(observation, None, None)[0].reshape(level.shape)
+        need = np.maximum(level - stocks.position, 0.0)
+        level = np.where(moved < need, stocks.position + moved, level)
+        return Aims(level, np.maximum(moved - need, 0.0), np.zeros_like(level))
 
     @abc.abstractmethod
     def transfers(self, stocks: Stocks, state: Any, episode_start: Starts) -> tuple[Floats, Any]:

@@ -70,9 +70,7 @@ class Push(PlacementRule):
         """Shares a short dock in proportion to the needs."""
         centres = self.centres
         regional = centres.regional
-        caught = stocks.daily @ centres.catchment.T
-        target = np.where(regional, self._regional * caught, self._local * stocks.nearby)
-        need = np.maximum(target - stocks.position, 0.0) * centres.reached
+        need = np.maximum(self.levels(stocks) - stocks.position, 0.0) * centres.reached
         if self._local_first:
             local = rationed(need * ~regional, stocks.dock)
             rest = stocks.dock - local.sum(axis=-1)
@@ -85,6 +83,12 @@ class Push(PlacementRule):
         reserve = self._reserve * stocks.daily.sum(axis=-1)
         rest = np.maximum(stocks.dock - moved.sum(axis=-1) - reserve, 0.0)
         return moved + rest[..., None] * self.regional_shares(stocks), state
+
+    def levels(self, stocks: Stocks) -> Floats:
+        """The covers."""
+        caught = stocks.daily @ self.centres.catchment.T
+        local = self._local * stocks.nearby
+        return np.where(self.centres.regional, self._regional * caught, local)
 
 
 class CoverEqualisation(PlacementRule):

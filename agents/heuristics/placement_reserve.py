@@ -51,9 +51,8 @@ class PooledReserve(PlacementRule):
         centres = self.centres
         local = ~centres.regional
         density = self._density(stocks)
-        wanted = density**self._power * stocks.nearby * local  # (B, P, F) units per day
-        base = self._local * wanted + self._regional * (stocks.daily @ centres.catchment.T)
-        base *= centres.reached
+        wanted = self._wanted(stocks, density)
+        base = self._base(stocks, wanted)
         moved = _filled(stocks.position, base, stocks.dock)
         missing = 1.0 - np.minimum(stocks.position / np.maximum(base, 1e-9), 1.0)
         moved = in_room(moved, centres.volume, stocks.room, density * missing)
@@ -69,6 +68,20 @@ class PooledReserve(PlacementRule):
         more = in_room(_filled(position, most, away), centres.volume, room, density)
         rest = np.maximum(away - more.sum(axis=-1), 0.0)
         return moved + more + rest[..., None] * self.regional_shares(stocks), state
+
+    def levels(self, stocks: Stocks) -> Floats:
+        """The base covers."""
+        return self._base(stocks, self._wanted(stocks, self._density(stocks)))
+
+    def _wanted(self, stocks: Stocks, density: Floats) -> Floats:
+        """Demand of local centres' home regions, weighted by their gain, (B, P, F) per day."""
+        local = ~self.centres.regional
+        return np.asarray(density**self._power * stocks.nearby * local)
+
+    def _base(self, stocks: Stocks, wanted: Floats) -> Floats:
+        """Base covers, (B, P, F) units."""
+        caught = stocks.daily @ self.centres.catchment.T
+        return (self._local * wanted + self._regional * caught) * self.centres.reached
 
     def _density(self, stocks: Stocks) -> Floats:
         """Gain per ft3 over its geometric mean at the centre, weighted by volume, (B, P, F)."""

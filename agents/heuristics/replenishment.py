@@ -193,6 +193,13 @@ class OrderUpTo(OrderingRule):
             order = np.minimum(order, self._cap_reviews * self._level.per_review(observation))
         return order, state
 
+    def levels(self, observation: Observation) -> Floats:
+        """The level; where the order is cut, what it lifts the position to."""
+        position = self.points.position(observation)
+        level = np.broadcast_to(self._level(observation), position.shape)
+        orders, _ = self.orders(observation, None, None)
+        return np.where(level > position, position + orders, level)
+
 
 def naive(env: Any) -> Naive:
     """Orders last week's sales: the zero of the scores."""

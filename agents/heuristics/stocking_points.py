@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from stockyard.agents.heuristics.base import (
+    Aims,
     Facts,
     Floats,
     Heuristic,
@@ -256,3 +257,16 @@ class OrderingRule(Heuristic):
         self, observation: Observation, state: Any, episode_start: Starts
     ) -> tuple[Floats, Any]:
         """Orders (B, K) in units, and the next state; the observation is in its shapes."""
+
+    def levels(self, observation: Observation) -> Floats:
+        """Positions (B, K) that the rule orders up to; the observation is in its shapes.
+
+        A rule without levels of its own aims at what it has after its order.
+        """
+        orders, _ = self.orders(observation, None, None)
+        return self.points.position(observation) + orders
+
+    def aims(self, observation: Observation) -> Aims:
+        """What the rule aims at; the observation is in its shapes."""
+        level = self.levels(observation)[..., None]
+        return Aims(level, np.zeros_like(level), np.zeros_like(level))

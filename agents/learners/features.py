@@ -146,6 +146,10 @@ class Table:
         """Where a plain rule would stand in the range of actions, (B, P, K) in (0, 1)."""
         raise NotImplementedError
 
+    def position(self, observation: Observation) -> Array:
+        """Stock that a decision's level is compared with, (B, P, K) units."""
+        return observation["inventory_position"][:, :, None]
+
     def _like(self, name: str, array: Array) -> Array:
         """A constant in the namespace, precision and place of `array`, made once for each."""
         key = (name, type(array), array.dtype, getattr(array, "device", None))

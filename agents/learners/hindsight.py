@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
+from stockyard.agents.learners.around import Rule
 from stockyard.agents.learners.course import Bar, Result, StopSignal, described, mixed
 from stockyard.agents.learners.journal import Journal
 from stockyard.agents.learners.layout import Layout
@@ -52,7 +53,7 @@ class TrainedPolicy:
         Raises:
             ValueError: if the environment's features are others than those of the weights.
         """
-        return TrainedPolicy(self.actor.twin(Layout.of(env)))
+        return TrainedPolicy(self.actor.twin(Layout.of(env), env))
 
     def predict(
         self,
@@ -98,6 +99,7 @@ class Learner:
             is over; 0: never.
         initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a plain
             rule stands (see `features.Table.start`), in retail tasks.
+        rule: name and parameters of the heuristic that the structure `around` corrects.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
     """
 
@@ -114,6 +116,7 @@ class Learner:
     dither: float = 1.0
     patience: int = 10
     initial_action: float | Literal["rule"] = 0.0
+    rule: Mapping[str, Any] | None = None
     device: str = "auto"
 
     kind = "hindsight"
@@ -123,6 +126,10 @@ class Learner:
         if self.structure not in STRUCTURES:
             known = ", ".join(STRUCTURES)
             raise ValueError(f"structure: unknown {self.structure!r}; known: {known}")
+        if (self.rule is None) is (self.structure == "around"):
+            raise ValueError("rule: must be given for the structure 'around', and for no other")
+        if self.rule is not None:  # as JSON can hold it
+            object.__setattr__(self, "rule", described(self.rule))
         least = dict.fromkeys(("n_envs", "width", "segment_steps", "tape_steps"), 1)
         least |= dict.fromkeys(("lookahead_steps", "burn_in_steps", "patience"), 0)
         for field, low in least.items():
@@ -145,7 +152,7 @@ class Learner:
         for spec in worlds_of(specification).values():
             env = build(spec, num_envs=1, split="train")
             try:
-                Layout.of(env)
+                Actor(Layout.of(env), self.structure, 1, rule=rule_of(self.rule, env))
             finally:
                 env.close()
 
@@ -210,7 +217,9 @@ class Learner:
         base, layout = next(iter(bases.values())), layouts[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed(seed, 2))
-            actor = Actor(layout, self.structure, self.width, self.initial_action).to(device)
+            rule = rule_of(self.rule, next(iter(envs.values())))
+            actor = Actor(layout, self.structure, self.width, self.initial_action, rule=rule)
+            actor = actor.to(device)
         optimizer = torch.optim.Adam(actor.parameters(), lr=self.learning_rate)
         if checkpoint is not None:
             saved = torch.load(checkpoint, weights_only=True, map_location=device)
@@ -238,9 +247,10 @@ class Learner:
             if eval_tapes > 0
         }
 
+        players = {n: TrainedPolicy(actor).for_env(e) for n, e in tapes.items()}
+
         def run() -> Evaluation | MixedEvaluation:
-            policy = TrainedPolicy(actor)
-            parts = {n: rollout(policy.for_env(e), e, seed=eval_seed) for n, e in tapes.items()}
+            parts = {n: rollout(players[n], e, seed=eval_seed) for n, e in tapes.items()}
             scales = {n: b.reward_scale / b.periods_per_step for n, b in bases.items()}
             return next(iter(parts.values())) if len(parts) == 1 else MixedEvaluation(parts, scales)
 
@@ -252,8 +262,15 @@ class Learner:
         bar = Bar(total_steps, steps, journal.curve) if progress else None
         # Tapes of a resumed run must not be those of its first part.
         walks = [
-            Walk(world, self, actor.twin(its), batch, mixed(seed, steps, 1, *[k][:k]), device)
-            for k, (world, its) in enumerate(zip(bases.values(), layouts, strict=True))
+            Walk(
+                env.unwrapped,
+                self,
+                actor.twin(its, env),
+                batch,
+                mixed(seed, steps, 1, *[k][:k]),
+                device,
+            )
+            for k, (env, its) in enumerate(zip(envs.values(), layouts, strict=True))
         ]
         turns = _turns(len(walks), mixed(seed, steps, 3))
         stop = StopSignal()
@@ -327,6 +344,12 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
     if not archive.is_file():
         raise FileNotFoundError(f"{run.path} has no {archive.name}")
     settings = record["settings"]
+    rule = None
+    if settings.get("rule"):
+        first = next(iter(worlds_of(record["environment"]).values()))
+        env = build({**first, "action": record["action_mode"]}, num_envs=1, split="train")
+        rule = rule_of(settings["rule"], env)
+        env.close()
     with torch.random.fork_rng(devices=[]):
         actor = Actor(
             Layout.from_dict(record["layout"]),
@@ -334,10 +357,16 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
             settings["width"],
             settings["initial_action"],
             settings.get("pools", "hidden"),
+            rule,
         )
     saved = torch.load(archive, weights_only=True, map_location="cpu")
     actor.load_state_dict(saved["actor"])
     return TrainedPolicy(actor)
+
+
+def rule_of(description: Mapping[str, Any] | None, env: Any) -> Rule | None:
+    """The rule that is learned around, built for an environment; None: there is none."""
+    return None if description is None else Rule(description, env)
 
 
 def _turns(count: int, seed: int) -> Iterator[int]:

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from stockyard.agents.learners.around import HINTS, LIFT_DAYS, Aims, Rule
 from stockyard.agents.learners.layout import GLOBAL_FIELDS, POSITION, Layout
 
-STRUCTURES = ("quantity", "order_up_to", "capped")
+STRUCTURES = ("quantity", "order_up_to", "capped", "around")
 """What the outputs mean where actions are quantities.
 
 quantity: units, as multiples of the mean demand. order_up_to: a level, of which the lane's echelon
 position falls short. capped: the same, and a largest order (Xin 2021; Sun & Van Mieghem 2019).
+around: a factor on what a named rule aims at, in retail tasks; see `around`.
 """
+
+
+class Seen(NamedTuple):
+    """What an actor reads of an observation."""
+
+    rows: torch.Tensor  # (B, P, K, F) features of decisions
+    shared: torch.Tensor | None  # (B, G) features of no decision
+    position: torch.Tensor  # (B, P, K) units that levels are compared with
+    aims: Aims | None  # of the rule that is learned around
 
 
 class DecisionNetwork(nn.Module):
@@ -97,6 +108,7 @@ class Actor(nn.Module):
     _first_cap: torch.Tensor
     _low: torch.Tensor
     _span: torch.Tensor
+    _lift: torch.Tensor
 
     def __init__(
         self,
@@ -105,6 +117,7 @@ class Actor(nn.Module):
         width: int,
         initial_action: float | Literal["rule"] = 0.0,
         pools: Literal["hidden", "rows"] = "hidden",
+        rule: Rule | None = None,
     ) -> None:
         """Builds the network for a layout.
 
@@ -115,9 +128,10 @@ class Actor(nn.Module):
             initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a
                 plain rule stands at each decision (`Table.start`), in retail tasks.
             pools: what of the others a decision sees, where there are several.
+            rule: that is learned around, in the structure `around`.
 
         Raises:
-            ValueError: for an unknown structure.
+            ValueError: for an unknown structure, or a rule where there can be none.
         """
         super().__init__()
         if structure not in STRUCTURES:
@@ -125,12 +139,18 @@ class Actor(nn.Module):
             raise ValueError(f"structure: unknown {structure!r}; known: {known}")
         if initial_action == "rule" and layout.table is None:
             raise ValueError("initial_action: 'rule' is for retail tasks")
+        if structure == "around" and (layout.table is None or layout.mode != "quantity"):
+            raise ValueError("structure: 'around' is for retail tasks in mode 'quantity'")
+        if rule is not None and structure != "around":
+            raise ValueError("rule: is for the structure 'around'")
+        self.rule = rule
         self.structure = structure
         self.initial_action = initial_action
         self.pools = pools
         self._features = {**layout.features, **layout.global_features}
+        self.num_features = layout.num_features + (HINTS if structure == "around" else 0)
         self.network = DecisionNetwork(
-            layout.num_features,
+            self.num_features,
             layout.num_globals,
             2 if structure == "capped" else 1,
             width,
@@ -138,8 +158,12 @@ class Actor(nn.Module):
         )
         self.set_layout(layout)
 
-    def twin(self, layout: Layout) -> Actor:
+    def twin(self, layout: Layout, env: Any = None) -> Actor:
         """An actor for another environment that shares these weights.
+
+        Args:
+            layout: of the other environment.
+            env: itself, built, where a rule is learned around.
 
         Raises:
             ValueError: if its features are others than those of the weights.
@@ -152,6 +176,8 @@ class Actor(nn.Module):
                 self.initial_action,
                 self.pools,
             )
+        if self.rule is not None:
+            other.rule = self.rule if env is None else self.rule.for_env(env)
         other.network = self.network
         other.set_layout(layout)
         return other
@@ -187,6 +213,8 @@ class Actor(nn.Module):
             "_low": layout.low,
             "_span": layout.high - layout.low,
         }
+        if layout.table is not None:
+            constants["_lift"] = layout.table.served * LIFT_DAYS
         if layout.table is None:
             constants |= self._functionals(layout)
         device = self.network.first.weight.device
@@ -224,18 +252,25 @@ class Actor(nn.Module):
 
     def forward(self, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Actions (B, *action_shape), differentiable; the observation's fields are (B, *shape)."""
-        rows, shared, position = self.seen(observation)
-        layout, out = self.layout, self.network(rows, shared)
-        if layout.mode != "quantity":
-            return self.placed(out[..., 0], observation)
+        seen = self.seen(observation)
+        out = self.network(seen.rows, seen.shared)
+        if self.layout.mode != "quantity" or self.structure == "around":
+            return self.placed(out[..., 0], observation, seen)
         if self.structure == "quantity":
             multiple = nn.functional.softplus(out[..., 0] + self._first_order)
             return self._action(multiple * self._rate)
         level = self._base + self._rate * out[..., 0]
-        return self._action(self._order_up_to(level, position, out))
+        return self._action(self._order_up_to(level, seen.position, out))
 
-    def placed(self, offset: torch.Tensor, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Actions at offsets (B, P, K) from where they start, on the scale of a log-odds."""
+    def placed(
+        self, offset: torch.Tensor, observation: Mapping[str, torch.Tensor], seen: Seen
+    ) -> torch.Tensor:
+        """Actions at offsets (B, P, K) from where they start.
+
+        Offsets are on the scale of a log-odds, or around a rule as `around.Aims.times` takes them.
+        """
+        if seen.aims is not None:
+            return self._action(seen.aims.times(offset, seen.position, self._rate, self._lift))
         place = torch.sigmoid(offset + self._start(observation))
         return self._action(self._low + self._span * place)
 
@@ -246,14 +281,23 @@ class Actor(nn.Module):
             return torch.logit(self.layout.table.start(observation))
         return math.log((1.0 + self.initial_action) / (1.0 - self.initial_action))
 
-    def seen(
-        self, observation: Mapping[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """Features (B, P, K, F) and (B, G), and the positions that levels are compared with."""
+    def seen(self, observation: Mapping[str, torch.Tensor]) -> Seen:
+        """Reads an observation.
+
+        Raises:
+            ValueError: if a rule is learned around, and has not been built for an environment.
+        """
         layout = self.layout
         if layout.table is not None:
             rows, shared = layout.table(observation)
-            return rows, shared, observation["inventory_position"][:, :, None]
+            position = layout.table.position(observation)
+            if self.structure != "around":
+                return Seen(rows, shared, position, None)
+            if self.rule is None:
+                raise ValueError("rule: not built; take `policy.for_env(env)`")
+            aims = self.rule.aims(observation)
+            hints = aims.hints(position, self._rate)
+            return Seen(torch.cat((rows, hints), dim=-1), shared, position, aims)
         p, k = layout.num_products, layout.num_lanes
         batch = observation["inventory_position"].shape[0]
         stock = torch.cat(
@@ -266,7 +310,8 @@ class Actor(nn.Module):
         own = (stock @ self._own).reshape(batch, p, k, -1)
         common = (stock @ self._common)[:, :, None].expand(batch, p, k, -1)
         rows = torch.cat((own * self._share, common, self._static.expand(batch, p, k, -1)), dim=-1)
-        return rows, self._globals(observation), own[..., POSITION] * self._total_rate
+        position = own[..., POSITION] * self._total_rate
+        return Seen(rows, self._globals(observation), position, None)
 
     def _order_up_to(
         self, level: torch.Tensor, position: torch.Tensor, out: torch.Tensor

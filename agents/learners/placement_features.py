@@ -112,6 +112,13 @@ class PlacementTable(Table):
         days = 27.0 - 20.0 * self._like("local", like)
         return like * 0.0 + days / MAX_COVER_DAYS
 
+    def position(self, observation: Observation) -> Array:
+        """What a centre has, in its yard and on the way included."""
+        at = self._like("at", observation["served_demand"])
+        return (observation["on_hand"] + observation["yard"]) @ at + observation["in_transit"].sum(
+            -1
+        )
+
     def __call__(self, observation: Observation) -> tuple[Array, Array]:
         """See `Table`; K = F."""
         see = observation

@@ -29,7 +29,7 @@ from stockyard.envs.tasks.task import View
 
 Floats = NDArray[np.float64]
 LARGEST_OFFSET = 6.0
-"""Bound of a row's action: an offset on the scale of a log-odds."""
+"""Bound of a row's action: an offset from where actions start."""
 
 
 class Rows:
@@ -73,7 +73,7 @@ class Rows:
         shape = (self.batch, self.products, self.lanes)
         with torch.inference_mode():
             where = torch.from_numpy(np.asarray(offsets, dtype=np.float32).reshape(shape))
-            action = self.actor.placed(where, self._torch).numpy().astype(np.float64)
+            action = self.actor.placed(where, self._torch, self._seen).numpy().astype(np.float64)
         after, stretch = track.step(view, action)
         own, total = earned(track.params, view, after, stretch, self._part)
         mixed = own + self.others * (total[:, None] - own)
@@ -88,7 +88,8 @@ class Rows:
             name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in seen.items()
         }
         with torch.inference_mode():
-            rows, shared, _ = self.actor.seen(self._torch)
+            self._seen = self.actor.seen(self._torch)
+            rows, shared = self._seen.rows, self._seen.shared
             mean = rows.mean(dim=(1, 2), keepdim=True).expand_as(rows)
             parts = [rows, mean]
             if shared is not None:
@@ -151,8 +152,7 @@ class RowsVecEnv(VecEnv):
         first = next(iter(self.worlds.values()))
         if len({rows.steps for rows in self.worlds.values()}) > 1:
             raise ValueError("horizon: all worlds of a mixture must have the same")
-        layout = first.actor.layout
-        size = 2 * layout.num_features + layout.num_globals
+        size = 2 * first.actor.num_features + first.actor.layout.num_globals
         self.discount = discount
         self.expected: Callable[[NDArray[np.float32]], Floats] | None = None
         self.figures: dict[str, float] = {}

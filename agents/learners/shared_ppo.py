@@ -30,7 +30,7 @@ from stockyard.agents.learners.callbacks import (
     ValidationEvaluator,
 )
 from stockyard.agents.learners.course import Result, StopSignal, described, mixed
-from stockyard.agents.learners.hindsight import TrainedPolicy
+from stockyard.agents.learners.hindsight import TrainedPolicy, rule_of
 from stockyard.agents.learners.journal import save_weights
 from stockyard.agents.learners.layout import Layout
 from stockyard.agents.learners.mixture import MixedEvaluation, as_one, worlds_of
@@ -111,7 +111,10 @@ class Learner:
         others: weight, 0 to 1, of what the other products earn; see `rows`.
         width: units of each of two hidden layers.
         initial_action: where actions start; see `networks.Actor`.
-        initial_log_std: of the offset from there, on the scale of a log-odds.
+        rule: name and parameters of a heuristic to learn around, in mode `quantity`; None: actions
+            start at `initial_action`.
+        initial_log_std: of the offset from there, on the scale of a log-odds; around a rule, of
+            the factor's logarithm to the base 2.
         clip_range: of PPO.
         ent_coef: weight of the entropy.
         max_grad_norm: longest gradient.
@@ -127,6 +130,7 @@ class Learner:
     others: float = 0.5
     width: int = 64
     initial_action: float | Literal["rule"] = "rule"
+    rule: Mapping[str, Any] | None = None
     initial_log_std: float = -1.2
     clip_range: float = 0.2
     ent_coef: float = 0.0
@@ -141,13 +145,21 @@ class Learner:
                 raise ValueError(f"{field}: must be a whole number >= 1")
         if not 0.0 <= self.others <= 1.0:
             raise ValueError(f"others: must lie in [0, 1], got {self.others}")
+        if self.rule is not None:  # as JSON can hold it
+            object.__setattr__(self, "rule", described(self.rule))
+
+    @property
+    def structure(self) -> str:
+        """What outputs mean where actions are quantities."""
+        return "quantity" if self.rule is None else "around"
 
     def check(self, specification: Specification | Sequence[Specification]) -> None:
         """Raises a ValueError if an environment is no retail task that rows are made of."""
         for spec in worlds_of(specification).values():
             env = build(spec, num_envs=1, split="train")
             try:
-                _checked(Layout.of(env))
+                layout = _checked(Layout.of(env), self.rule)
+                Actor(layout, self.structure, 1, rule=rule_of(self.rule, env))
             finally:
                 env.close()
 
@@ -183,13 +195,14 @@ class Learner:
         plain = {"backend": "numpy", "dtype": "float64"}
         envs = {n: build({**s, **plain}, num_envs=1, split="train") for n, s in worlds.items()}
         bases: dict[str, Any] = {n: env.unwrapped for n, env in envs.items()}
-        layouts = {n: _checked(Layout.of(env)) for n, env in envs.items()}
+        layouts = {n: _checked(Layout.of(env), self.rule) for n, env in envs.items()}
         layout, base = next(iter(layouts.values())), next(iter(bases.values()))
-        actor = Actor(layout, "quantity", self.width, self.initial_action, "rows")
+        rule = rule_of(self.rule, next(iter(envs.values())))
+        actor = Actor(layout, self.structure, self.width, self.initial_action, "rows", rule)
         rows = {
             n: Rows(
                 bases[n],
-                actor.twin(layouts[n]),
+                actor.twin(layouts[n], envs[n]),
                 batch,
                 mixed(seed, done_steps, k),
                 self.others,
@@ -198,12 +211,12 @@ class Learner:
             for k, n in enumerate(worlds)
         }
         vec = RowsVecEnv(rows, self.gamma)
-        model = self._model(vec, layout, mixed(seed, done_steps, 2), checkpoint)
+        model = self._model(vec, actor, mixed(seed, done_steps, 2), checkpoint)
         model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         policy = cast(SharedPolicy, model.policy)
         vec.expected = lambda seen: _expected(policy, seen)
         before = folder.read_record() if resume else {}
-        settings = {**dataclasses.asdict(self), "structure": "quantity", "pools": "rows"}
+        settings = {**dataclasses.asdict(self), "structure": self.structure, "pools": "rows"}
         folder.update_record(
             name=name or folder.path.name,
             kind=self.kind,
@@ -225,10 +238,11 @@ class Learner:
             if eval_tapes > 0
         }
 
+        players = {n: TrainedPolicy(actor).for_env(e) for n, e in tapes.items()}
+
         def run() -> Evaluation | MixedEvaluation:
             policy.export(actor)
-            trained = TrainedPolicy(actor)
-            parts = {n: rollout(trained.for_env(e), e, seed=eval_seed) for n, e in tapes.items()}
+            parts = {n: rollout(players[n], e, seed=eval_seed) for n, e in tapes.items()}
             scales = {n: b.reward_scale / b.periods_per_step for n, b in bases.items()}
             return next(iter(parts.values())) if len(parts) == 1 else MixedEvaluation(parts, scales)
 
@@ -274,7 +288,7 @@ class Learner:
             best_validation=folder.read_record().get("best_validation"),
         )
 
-    def _model(self, vec: RowsVecEnv, layout: Layout, seed: int, checkpoint: Path | None) -> PPO:
+    def _model(self, vec: RowsVecEnv, actor: Actor, seed: int, checkpoint: Path | None) -> PPO:
         """Builds the model, or takes it from a checkpoint."""
         if checkpoint is not None:
             model = PPO.load(checkpoint, env=vec, device="cpu")
@@ -295,7 +309,7 @@ class Learner:
                 seed=seed,
                 device="cpu",
                 policy_kwargs={
-                    "shape": (layout.num_features, layout.num_globals, self.width),
+                    "shape": (actor.num_features, actor.layout.num_globals, self.width),
                     "log_std_init": self.initial_log_std,
                 },
             )
@@ -326,15 +340,15 @@ def _expected(policy: SharedPolicy, seen: np.ndarray[Any, Any]) -> Any:
         return policy.predict_values(torch.from_numpy(seen)).numpy()[:, 0]
 
 
-def _checked(layout: Layout) -> Layout:
-    """The layout of a retail task in a mode that is no quantity.
+def _checked(layout: Layout, rule: Mapping[str, Any] | None) -> Layout:
+    """The layout of a retail task in a mode that is no quantity, or where a rule gives those.
 
     Raises:
         ValueError: for any other.
     """
-    if layout.table is None or layout.mode == "quantity":
+    if layout.table is None or (layout.mode == "quantity" and rule is None):
         raise ValueError(
-            "ppo_shared: learns covers and multiples in retail tasks; for quantities and textbook "
-            "problems take agent=ppo or agent=hindsight"
+            "ppo_shared: learns covers and multiples in retail tasks, and quantities around a "
+            "`rule`; for others and textbook problems take agent=ppo or agent=hindsight"
         )
     return layout

@@ -198,14 +198,16 @@ def test_rows_decide_as_the_network_does():
     rows = Rows(env.unwrapped, actor, 2, 0, 0.5)
     vec = RowsVecEnv({"steady": rows}, 0.9)
     learner = shared_ppo.Learner(n_envs=2, n_steps=2, batch_size=8, width=8)
-    model = learner._model(vec, layout, 0, None)
+    model = learner._model(vec, actor, 0, None)
     torch.manual_seed(0)
     torch.nn.init.normal_(model.policy.action_net.weight, std=0.3)
     observed = rows.reset()
     offsets, _ = model.predict(observed, deterministic=True)
     model.policy.export(actor)
     with torch.inference_mode():
-        expected = actor.placed(torch.from_numpy(offsets.reshape(2, -1, 1)), rows._torch)
+        expected = actor.placed(
+            torch.from_numpy(offsets.reshape(2, -1, 1)), rows._torch, rows._seen
+        )
         np.testing.assert_allclose(actor(rows._torch), expected, rtol=1e-4, atol=1e-5)
 
 
