@@ -7,7 +7,9 @@ Four stages, each resumable, for each task (`replenishment`, `placement`):
     stockyard-headroom stage=bound    solves the perfect-information bound of test tapes
     stockyard-headroom                evaluates everything and writes the page
 
-What a stage has done is not done again unless something that it depends on has changed.
+What a stage has done is not done again, but for searches that ended on the edge of a grid: these
+are made wider. Results are found anew where parameters, weights or the scenario have changed; after
+a change of the code, remove the results, tuned parameters or weights that it touches.
 """
 
 from __future__ import annotations
@@ -46,8 +48,12 @@ def run(config: DictConfig) -> None:
         contest = Contest.from_config(config)
         if config.stage not in STAGES:
             raise ValueError(f"stage: unknown {config.stage!r}; known: {', '.join(STAGES)}")
-        if config.workers < 1:
-            raise ValueError(f"workers: must be >= 1, got {config.workers}")
+        for key in ("workers", "tapes", "slow_tapes", "validation_tapes", "tuning_tapes"):
+            if config[key] < 1:
+                raise ValueError(f"{key}: must be >= 1, got {config[key]}")
+        names = [*contest.rules, *contest.slow, contest.naive, *contest.learners]
+        if not any(matches(name, config.only) for name in names):
+            raise ValueError(f"only: matches nobody; known: {', '.join(names)}")
     begun = time.perf_counter()
     try:
         STAGES[config.stage](contest, config)
@@ -65,7 +71,7 @@ def tune(contest: Contest, config: DictConfig) -> None:
         (contest, scenario, rule, config.tuning_tapes)
         for rule in rules
         for scenario in contest.scenarios
-        if not contest.is_tuned(scenario, rule)
+        if not contest.is_searched(scenario, rule)
     ]
     print(f"{len(rules) * len(contest.scenarios)} searches, {len(cells)} of them to do")
     for done in workers(work.tune_cell, cells, config.workers):

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ CONTESTS = Path(stockyard.conf.__file__).parent / "headroom"
 TUNED = Path(stockyard.conf.__file__).parent / "tuned"
 WEIGHTS = Path(stockyard.agents.__file__).parent / "weights"
 BOUNDS = Path(stockyard.agents.__file__).parent / "oracles" / "bounds"
+
+
+ATTEMPTS = 3
+"""Searches of a rule before an edge is accepted."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Contest:
             raise ValueError(f"task: unknown {config.task!r}; known: {', '.join(known)}")
         data = yaml.safe_load((CONTESTS / f"{config.task}.yaml").read_text(encoding="utf-8"))
         scenarios = command_line.plain(config.scenarios) or BENCHMARK
+        scenarios = [scenarios] if isinstance(scenarios, str) else scenarios
         for scenario in scenarios:
             if scenario not in names():
                 raise ValueError(f"scenarios: unknown {scenario!r}; known: {', '.join(names())}")
@@ -103,6 +109,20 @@ class Contest:
         """Whether a rule has been tuned for a scenario."""
         return rule in self.tuned(scenario)
 
+    def is_searched(self, scenario: str, rule: str) -> bool:
+        """Whether a rule needs no further search: it has been tuned, and ended on no edge.
+
+        After `ATTEMPTS` ever wider searches an edge is that of a ridge, and is reported.
+        """
+        entry = self.tuned(scenario).get(rule)
+        if entry is None:
+            return False
+        return not entry.get("on_edge") or entry.get("attempts", 1) >= ATTEMPTS
+
+    def on_edge(self, scenario: str, rule: str) -> bool:
+        """Whether a search ended on the edge of its last grid, so that better may lie beyond."""
+        return bool(self.tuned(scenario).get(rule, {}).get("on_edge"))
+
     def keep_tuned(self, scenario: str, rule: str, entry: Mapping[str, Any]) -> None:
         """Adds the result of a search to the scenario's file."""
         entries = {**self.tuned(scenario), rule: dict(entry)}
@@ -145,7 +165,10 @@ class Contest:
         return self.folder / f"{scenario}.json"
 
     def fingerprint(self, scenario: str, policy: str) -> str:
-        """Changes with a policy's parameters or weights, and with the environment."""
+        """Changes with a policy's parameters or weights, the scenario's data and the version.
+
+        A change of the code does not show in it: results say the commit that they were found at.
+        """
         content: Any
         if policy in self.learners:
             folder = self.weights(policy)
@@ -153,5 +176,9 @@ class Contest:
             content = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         else:
             content = self.parameters(scenario, policy)
-        text = json.dumps([policy, self.spec(scenario), content], sort_keys=True)
+        from stockyard.envs.scenarios.scenario import library_file
+
+        world = library_file(scenario).read_text(encoding="utf-8")
+        known = [policy, self.spec(scenario), world, metadata.version("stockyard"), content]
+        text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -68,6 +68,7 @@ def summarise(contest: Contest, result: Mapping[str, Any]) -> dict[str, Any]:
         "tapes": {name: len(values) for name, values in test.items()},
         "milliseconds": {name: entry["test"]["milliseconds"] for name, entry in policies.items()},
         "metrics": {name: entry["test"]["metrics"] for name, entry in policies.items()},
+        "commits": sorted({str(entry.get("commit")) for entry in policies.values()}),
         "best_rival": rival,
         "best_learner": learner,
         "against_best_rival": {
@@ -228,11 +229,21 @@ def _verdict(contest: Contest, summary: Mapping[str, Any]) -> list[str]:
     solved = [
         scenario
         for scenario, told in summary.items()
-        if "gap_closed" in told
-        and max(told["gap_closed"][name] for name in (contest.naive, *contest.rules)) > SOLVED
+        if "gap_closed" in told and told["gap_closed"][told["best_rival"]] > SOLVED
     ]
     if solved:
         lines.append(f"Nearly solved by a rule, so no test of skill: {', '.join(solved)}.")
+    edges = [
+        f"{rule} in {scenario}"
+        for scenario in summary
+        for rule in (*contest.rules, *contest.slow)
+        if contest.on_edge(scenario, rule)
+    ]
+    if edges:
+        lines.append(f"Searches that ended on the edge of their last grid: {', '.join(edges)}.")
+    commits = sorted({str(c)[:10] for told in summary.values() for c in told["commits"]})
+    if len(commits) > 1:
+        lines.append(f"Results were found at several commits: {', '.join(commits)}.")
     beaten = [scenario for scenario, told in summary.items() if told.get("beaten")]
     if beaten:
         lines.append(f"**A bound was beaten, which must not be: {', '.join(beaten)}.**")
@@ -328,7 +339,7 @@ def _transfer_table(
 def _time_table(
     contest: Contest, summary: Mapping[str, Any], record: Mapping[str, Any]
 ) -> list[str]:
-    lines = _header(["policy", "tuning or training, s", "ms a decision"])
+    lines = _header(["policy", "tuning or training, s", f"ms a decision ({next(iter(summary))})"])
     first = next(iter(summary.values()))
     for rule in (contest.naive, *contest.rules, *contest.slow):
         seconds = [
@@ -379,7 +390,8 @@ def draw(path: Path, contest: Contest, summary: Mapping[str, Any]) -> None:
         axes.spines[side].set_visible(False)
     label = "gap to perfect information closed, %" if key == "gap_closed" else "USD a day"
     axes.set_xlabel(label)
-    axes.set_title(f"{contest.task}: naive is 0, perfect information 100", loc="left", fontsize=10)
+    ends = ": naive is 0, perfect information 100" if key == "gap_closed" else ""
+    axes.set_title(f"{contest.task}{ends}", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0.0, -0.28))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -17,9 +17,6 @@ from stockyard.scripts.headroom_contest import Contest
 KEPT = ("run.json", "config.yaml", "evaluations.json", "best_model.zip")
 """Files of a run folder that are kept beside the code."""
 
-TAPES_AT_ONCE = 64
-"""Test tapes that a slow rule meets at once, so that an interruption loses little."""
-
 COSTLY = 8
 """A costly rule is tuned on one of so many training tapes."""
 
@@ -44,7 +41,10 @@ def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[st
     probe.close()
     is_costly = rule in contest.costly
     fewer = max(tapes // COSTLY, 1) if is_costly else tapes
-    trials = 12 if is_costly else 60
+    before = contest.tuned(scenario).get(rule)
+    attempts = 0 if before is None else int(before.get("attempts", 1))
+    trials = (12 if is_costly else 60) * 2**attempts
+    many = many or attempts > 0
     chosen: dict[str, Any] = {"tapes": fewer, "trials": trials}
     result = agents.tune(
         rule, contest.spec(scenario), method="tpe" if many else "coordinate", **chosen
@@ -55,7 +55,11 @@ def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[st
         other = agents.tune(rule, contest.spec(scenario), method="tpe", **chosen)
         if not other.on_edge or other.score > result.score:
             result = other
+    if before is not None and before["score"] > result.score:
+        entry = {**before, "attempts": attempts + 1}
+        return {"scenario": scenario, "rule": rule, "entry": entry}
     entry = {
+        "attempts": attempts + 1,
         "parameters": _plain(result.parameters),
         "score": round(result.score, 3),
         "on_edge": bool(result.on_edge),
@@ -119,10 +123,14 @@ def train_cell(contest: Contest, name: str, overrides: Sequence[str]) -> dict[st
         raise KeyboardInterrupt
     target = contest.weights(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+    temporary = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
+    try:
         for file in KEPT:
-            shutil.copy2(folder.path / file, Path(temporary) / file)
-        shutil.copytree(temporary, target)
+            shutil.copy2(folder.path / file, temporary / file)
+        temporary.chmod(0o755)
+        temporary.rename(target)  # there whole, or not at all
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     record = folder.read_record()
     return {"name": name, "steps": record["steps"], "seconds": record["seconds"]}
 
@@ -158,12 +166,15 @@ def evaluate_cell(
     from stockyard import agents
     from stockyard.agents.evaluation.files import write_json_atomic
     from stockyard.agents.evaluation.rollout import build, rollout
+    from stockyard.agents.learners.run_folder import provenance
 
     begun = time.perf_counter()
     spec = contest.spec(scenario)
     path = contest.result_file(scenario)
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept: dict[str, Any] = dict(known.get("policies", {}))
     entries: dict[str, Any] = {}
+    commit = provenance().get("git_commit")
     built: dict[tuple[str | None, str], Any] = {}
     try:
         for name in contest.policies():
@@ -173,7 +184,7 @@ def evaluate_cell(
                 "test": slow_tapes if is_slow else tapes,
             }
             key = contest.fingerprint(scenario, name)
-            entry = known.get("policies", {}).get(name, {})
+            entry = kept.get(name, {})
             if entry.get("fingerprint") == key and entry.get("numbers") == numbers:
                 entries[name] = entry
                 continue
@@ -183,7 +194,7 @@ def evaluate_cell(
                 policy = agents.load(contest.weights(name))
             else:
                 policy = agents.make(name, spec, **contest.parameters(scenario, name))
-            entry = {"fingerprint": key, "numbers": numbers}
+            entry = {"fingerprint": key, "numbers": numbers, "commit": commit}
             for split, number in numbers.items():
                 mode = getattr(policy, "action_mode", None)
                 where = (mode, f"{split} {number}")
@@ -197,18 +208,15 @@ def evaluate_cell(
                     "milliseconds": result.milliseconds_per_decision,
                     "metrics": result.summary()["metrics"],
                 }
-            entries[name] = entry
-            write_json_atomic(path, {"scenario": scenario, "policies": entries})
+            kept[name] = entries[name] = entry
+            write_json_atomic(path, {**known, "scenario": scenario, "policies": kept})
     finally:
         for envs in built.values():
             envs.close()
-    content = {
-        "scenario": scenario,
-        "policies": entries,
-        "bound": _bound(contest, scenario, slow_tapes),
-    }
-    write_json_atomic(path, content)
-    return {**content, "seconds": time.perf_counter() - begun}
+    bound = _bound(contest, scenario, slow_tapes)
+    write_json_atomic(path, {"scenario": scenario, "policies": kept, "bound": bound})
+    seconds = time.perf_counter() - begun
+    return {"scenario": scenario, "policies": entries, "bound": bound, "seconds": seconds}
 
 
 def _bound(contest: Contest, scenario: str, tapes: int) -> dict[str, Any] | None:

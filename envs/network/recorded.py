@@ -22,9 +22,10 @@ class OrderRecorder:
 
     At each review a product is ordered up to its forecast over quoted lead time, review and a
     safety cover; an order below half the minimum is left, a smaller one raised to the minimum, and
-    what a supplier cannot ship in a review is cut in proportion. The pool sells what it holds and
-    receives what the tape delivers, so the orders are near those of a real network, and the same
-    whatever is placed where.
+    what a supplier cannot ship in a review is cut in proportion. What will not be delivered counts
+    until the last part of its order is due, for nobody knows of it before. The pool sells what it
+    holds and receives what the tape delivers, so the orders are near those of a real network, and
+    the same whatever is placed where.
     """
 
     network: Network
@@ -50,6 +51,7 @@ class OrderRecorder:
         fraction = to_numpy(tape.fraction)[:, :, :, lane, product]
         periods, batch = demand.shape[:2]
         coming = np.zeros((periods + int(lead.max()) + len(self.inbound) + 2, *demand.shape[1:]))
+        missing = np.zeros_like(coming)  # what the buyer learns will not come
         for k, units in enumerate(self.inbound):
             coming[k + 1] += units
         stock = np.broadcast_to(self.on_hand, demand.shape[1:]).astype(np.float64)
@@ -58,7 +60,7 @@ class OrderRecorder:
         rows = np.arange(batch)[:, None]
         orders = np.zeros((len(quoted), batch, network.num_products))
         for t in range(periods):
-            stock = stock + coming[t]
+            stock, position = stock + coming[t], position - missing[t]
             epoch, rest = divmod(t, tape.epoch_periods)
             if not rest:
                 days = quoted[epoch] / h + params.review_days + self.safety_days
@@ -71,7 +73,10 @@ class OrderRecorder:
                 for m in range(lead.shape[2]):
                     part = order * fraction[epoch, :, m]
                     np.add.at(coming, (t + lead[epoch, :, m], rows, product), part)
-                    position = position + part
+                # an open order counts in full until its last part is due
+                position = position + order
+                short = order * (1.0 - fraction[epoch].sum(axis=1))
+                np.add.at(missing, (t + lead[epoch].max(axis=1), rows, product), short)
             sold = np.minimum(stock, demand[t])
             stock, position = stock - sold, position - sold
         return as_like(orders, tape.demand)

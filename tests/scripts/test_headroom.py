@@ -98,6 +98,43 @@ def test_all_stages_run_and_resume(folders: Path, no_hydra: None, monkeypatch: A
     assert again["scenarios"] == told["scenarios"]
 
 
+def test_an_interruption_keeps_what_was_known(
+    folders: Path, no_hydra: None, monkeypatch: Any
+) -> None:
+    """Results of policies after the one at hand stay, and so do those that `only` leaves out."""
+    few = {"scenarios": ["steady"], "page": folders / "page.md"}
+    run(folders, "tune", scenarios=["steady"])
+    run(folders, "evaluate", **few)
+    results = folders / "runs" / "replenishment" / "steady.json"
+    everybody = set(json.loads(results.read_text())["policies"])
+    assert everybody == {"naive", "constant_order", "newsvendor", "base_stock"}
+    from stockyard.agents.evaluation import rollout
+
+    def interrupted(*cell: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rollout, "rollout", interrupted)
+        with pytest.raises(SystemExit, match="interrupted; the same command goes on"):
+            run(folders, "evaluate", **few, tapes=5)
+    assert set(json.loads(results.read_text())["policies"]) == everybody
+    run(folders, "evaluate", **few, tapes=5, only=["newsvendor"])
+    assert set(json.loads(results.read_text())["policies"]) == everybody
+
+
+def test_a_search_that_ended_on_an_edge_is_made_wider(folders: Path) -> None:
+    """Three times at most; then the edge is that of a ridge, and the page tells."""
+    with initialize_config_module("stockyard.conf", version_base="1.3"):
+        contest = Contest.from_config(compose("headroom", [f"runs={folders}"]))
+    entry = {"parameters": {}, "score": 1.0, "on_edge": True, "attempts": 1}
+    contest.keep_tuned("steady", "base_stock", entry)
+    assert not contest.is_searched("steady", "base_stock")
+    contest.keep_tuned("steady", "base_stock", {**entry, "attempts": 3})
+    assert contest.is_searched("steady", "base_stock") and contest.on_edge("steady", "base_stock")
+    contest.keep_tuned("steady", "base_stock", {**entry, "on_edge": False})
+    assert contest.is_searched("steady", "base_stock")
+
+
 def test_other_parameters_are_evaluated_again(folders: Path) -> None:
     """A result belongs to the parameters, weights and environment that it was found with."""
     run(folders, "tune", scenarios=["steady"])
@@ -142,6 +179,8 @@ def test_differences_are_paired_on_common_tapes() -> None:
         ({"stage": "nothing"}, "stage: unknown 'nothing'; known: tune, train, bound, evaluate"),
         ({"scenarios": ["doom"]}, "scenarios: unknown 'doom'; known: .*steady"),
         ({"workers": 0}, "workers: must be >= 1"),
+        ({"tapes": 0}, "tapes: must be >= 1"),
+        ({"only": "nobdy"}, "only: matches nobody; known: .*base_stock"),
     ],
 )
 def test_a_mistake_is_told_by_its_key(

@@ -185,6 +185,29 @@ def test_recorded_orders_do_not_depend_on_placement() -> None:
     np.testing.assert_array_equal(tape.recorded, same.recorded)
 
 
+def test_recorded_orders_do_not_know_what_will_be_delivered() -> None:
+    """L12: how full an order is shows when its goods arrive, not in the orders before."""
+    import dataclasses
+
+    world, tape = tapes("steady", "placement", 4)
+    recorder, params = world.source.recorder, world.params("numpy", "float64")
+    assert recorder is not None
+    epoch = 4
+    fraction = np.array(tape.fraction)
+    fraction[epoch] *= 0.5
+    # suppliers' limits would tell of one product by the orders of another
+    tape = dataclasses.replace(tape, limits={})
+    orders = recorder.record(params, tape)
+    changed = recorder.record(params, dataclasses.replace(tape, fraction=fraction))
+    first = tape.lead[epoch].min(axis=1)[:, 0]  # (B, P) periods, on the lane into the dock
+    differs = False
+    for later in range(epoch, len(changed)):
+        unseen = (later - epoch) * tape.epoch_periods < first
+        np.testing.assert_array_equal(changed[later][unseen], orders[later][unseen])
+        differs |= not np.array_equal(changed[later], orders[later])
+    assert differs
+
+
 MINE = """
 about: a tight fortnight
 like: peak_event
