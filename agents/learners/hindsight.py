@@ -346,7 +346,9 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
     settings = record["settings"]
     rule = None
     if settings.get("rule"):
-        first = next(iter(worlds_of(record["environment"]).values()))
+        # as a configuration tells it: what is null is left to the environment
+        told = {k: v for k, v in record["environment"].items() if k != "_target_" and v is not None}
+        first = next(iter(worlds_of(told).values()))
         env = build({**first, "action": record["action_mode"]}, num_envs=1, split="train")
         rule = rule_of(settings["rule"], env)
         env.close()

@@ -109,6 +109,8 @@ def _resolved(scenario: Any) -> Scenario | WorldBuilder:
     if isinstance(scenario, str):
         return Scenario.from_yaml(library_file(scenario))
     if isinstance(scenario, Mapping):
+        if set(scenario) == {"name"} and scenario["name"] in names():  # as configurations tell it
+            return Scenario.from_yaml(library_file(scenario["name"]))
         return Scenario.from_mapping(scenario)
     if isinstance(scenario, Scenario) or hasattr(scenario, "build"):
         found: Scenario | WorldBuilder = scenario
