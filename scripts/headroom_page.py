@@ -32,6 +32,7 @@ def write_page(path: Path, contest: Contest, results: Results, command: str) -> 
         command: that made it.
     """
     everywhere = set.intersection(*(set(result["policies"]) for result in results.values()))
+    left_out = [rule for rule in (*contest.rules, *contest.slow) if rule not in everywhere]
     contest = contest.among(everywhere)
     results = {
         scenario: {
@@ -47,6 +48,7 @@ def write_page(path: Path, contest: Contest, results: Results, command: str) -> 
         "date": time.strftime("%Y-%m-%d"),
         "command": command,
         "scenarios": summary,
+        "left_out": left_out,
         "training": {name: _training(contest, name) for name in contest.learners},
     }
     write_json_atomic(path.with_suffix(".json"), record)
@@ -175,7 +177,7 @@ def _lines(
         "",
         f"![Gap closed]({path.with_suffix('.png').name})",
         "",
-        *_verdict(contest, summary),
+        *_verdict(contest, summary, record["left_out"]),
         "",
         "## Best learner against best tuned rule",
         "",
@@ -206,8 +208,8 @@ def _lines(
     return lines
 
 
-def _verdict(contest: Contest, summary: Mapping[str, Any]) -> list[str]:
-    """What the numbers say, in sentences."""
+def _verdict(contest: Contest, summary: Mapping[str, Any], left_out: Sequence[str]) -> list[str]:
+    """What the numbers say, in sentences; nothing of a contest in which rules are missing."""
     above: list[str] = []
     below: list[str] = []
     unclear: list[str] = []
@@ -218,7 +220,11 @@ def _verdict(contest: Contest, summary: Mapping[str, Any]) -> list[str]:
         where = above if gap["low"] > 0 else below if gap["high"] < 0 else unclear
         where.append(scenario)
     lines = []
-    if above or below or unclear:
+    if left_out:
+        lines.append(
+            f"**No verdict: these rules have not been evaluated everywhere: {', '.join(left_out)}.**"
+        )
+    elif above or below or unclear:
         lines.append(
             f"The best learner beats the best tuned rule with an interval above zero in "
             f"{len(above)} of {len(summary)} scenarios"
