@@ -221,9 +221,7 @@ def _verdict(contest: Contest, summary: Mapping[str, Any], left_out: Sequence[st
         where.append(scenario)
     lines = []
     if left_out:
-        lines.append(
-            f"**No verdict: these rules have not been evaluated everywhere: {', '.join(left_out)}.**"
-        )
+        lines.append(f"**No verdict: not evaluated in every scenario are {', '.join(left_out)}.**")
     elif above or below or unclear:
         lines.append(
             f"The best learner beats the best tuned rule with an interval above zero in "

@@ -119,7 +119,7 @@ def test_an_interruption_keeps_what_was_known(
             run(folders, "evaluate", **few, tapes=5)
     assert set(json.loads(results.read_text())["policies"]) == everybody
     run(folders, "evaluate", **few, tapes=5, only=["newsvendor"])
-    assert "No verdict: these rules" in (folders / "page.md").read_text()
+    assert "No verdict: not evaluated" in (folders / "page.md").read_text()
     assert set(json.loads(results.read_text())["policies"]) == everybody
 
 
