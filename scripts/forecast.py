@@ -46,6 +46,7 @@ def forecast(config: DictConfig) -> Path:
 
     with command_line.explained():
         scenarios = _scenarios(config.scenarios)
+        _check_sizes(config)
         for key in ("tapes", "every", "steps", "test_tapes", "trained_products"):
             _check_positive(key, config[key])
     torch.set_num_threads(1)
@@ -79,6 +80,20 @@ def _scenarios(chosen: Any) -> list[str]:
         if name not in BENCHMARK:
             raise ValueError(f"scenarios: unknown {name!r}; known: {', '.join(BENCHMARK)}")
     return names
+
+
+def _check_sizes(config: DictConfig) -> None:
+    """Refuses unknown sizes, and those for which a number by size is missing."""
+    from stockyard.envs.scenarios.presets import SIZES
+
+    if not config.sizes:
+        raise ValueError(f"sizes: must name at least one of {', '.join(SIZES)}")
+    for size in config.sizes:
+        if size not in SIZES:
+            raise ValueError(f"sizes: unknown {size!r}; known: {', '.join(SIZES)}")
+        for key in ("tapes", "every", "test_tapes"):
+            if size not in config[key]:
+                raise ValueError(f"{key}: has no number for the size {size!r}")
 
 
 def _check_positive(key: str, value: Any) -> None:

@@ -50,8 +50,8 @@ class Task:
     @property
     def key(self) -> str:
         """Changes with anything that the result depends on, the code included."""
-        from stockyard.agents.evaluation.what_if import scenario_data
         from stockyard.agents.learners.run_folder import git_commit, provenance
+        from stockyard.envs.scenarios.scenario import scenario_data
 
         code = [provenance()["versions"]["stockyard"], git_commit()]
         parts = {**asdict(replace(self, about="")), "code": code}  # its description is no matter

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from stockyard.agents.evaluation.rollout import Evaluation, evaluate
 from stockyard.agents.evaluation.statistics import Interval, bootstrap_interval
 from stockyard.agents.policy import Policy
+from stockyard.envs.scenarios.scenario import merged, scenario_data
 
 Floats = NDArray[np.float64]
 
@@ -124,47 +124,6 @@ class Case:
                     raise ValueError(f"{key}: retail has no number {name!r}")
                 values[name] = old * change if key == "times" else old + change
         return values
-
-
-def scenario_data(scenario: Any) -> dict[str, Any]:
-    """The data of a scenario, written out: its name, file or mapping.
-
-    Raises:
-        ValueError: for an object, and for an unknown name.
-    """
-    from stockyard.envs.scenarios.scenario import library_file
-
-    if isinstance(scenario, Mapping):
-        if "like" not in scenario:
-            return dict(scenario)
-        own = {key: value for key, value in scenario.items() if key != "like"}
-        return merged(scenario_data(scenario["like"]), own)
-    if not isinstance(scenario, str | Path):
-        raise ValueError(f"scenario: only a name, a file or data can be changed, got {scenario!r}")
-    is_file = str(scenario).endswith(".yaml")
-    if is_file and not Path(scenario).is_file():
-        raise ValueError(f"scenario: there is no file {str(scenario)!r}")
-    path = Path(scenario) if is_file else library_file(scenario)
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(data, Mapping):
-        raise ValueError(f"scenario: {path} must hold a mapping")
-    return scenario_data({"name": path.stem, **data})
-
-
-def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Data with changes: mappings are merged field by field, all else is replaced.
-
-    Raises:
-        ValueError: if the changes are no mapping.
-    """
-    if not isinstance(changes, Mapping):
-        raise ValueError(f"scenario: must be a name or a mapping of fields, got {changes!r}")
-    result = dict(data)
-    for key, value in changes.items():
-        old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[str(key)] = merged(old, value) if both else value  # type: ignore[arg-type]
-    return result
 
 
 @dataclass(frozen=True)

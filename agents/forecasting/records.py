@@ -22,6 +22,7 @@ import stockyard.envs  # noqa: F401  (registers the ids)
 from stockyard.envs.network.arrays import to_numpy
 from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.tasks.learned_forecast import FIELDS
+from stockyard.envs.tasks.replenishment import MAX_COVER_DAYS
 from stockyard.envs.tasks.task import shaped
 
 Floats = npt.NDArray[np.float64]
@@ -31,9 +32,6 @@ COVER_DAYS = 27.0
 
 COVER_LOG_SD = (0.35, 0.35)
 """Log deviation of the cover from replica to replica, and from product to product."""
-
-MAX_COVER_DAYS = 90.0
-"""Cover that the action +1 of mode `cover` stands for."""
 
 
 @dataclass(frozen=True)

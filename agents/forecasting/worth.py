@@ -10,7 +10,8 @@ import numpy as np
 
 import stockyard.envs  # noqa: F401  (registers the ids)
 from stockyard.agents.evaluation.statistics import Interval, bootstrap_interval
-from stockyard.agents.forecasting.records import MAX_COVER_DAYS, Floats
+from stockyard.agents.forecasting.records import Floats
+from stockyard.envs.tasks.replenishment import MAX_COVER_DAYS
 
 COVERS = (12.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0, 34.0, 38.0, 43.0, 50.0)
 """Days of shown forecast that a product may be ordered up to, tried for each forecast."""

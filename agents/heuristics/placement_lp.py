@@ -7,6 +7,7 @@ its size grows with products times centres times regions, so these rules are for
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import linprog
 
@@ -269,20 +270,32 @@ class DualPrices(MarginalProfit):
         self._cost = self._fluid.costs(END_VALUE, 0.0)
 
     def transfers(self, stocks: Stocks, state: Any, episode_start: Starts) -> tuple[Floats, Any]:
-        """The state is the days until the next program, and the prices (B, F) of the last."""
-        days, prices = (0, None) if state is None else state
-        if prices is None or days <= 0 or (episode_start is not None and episode_start.any()):
-            days, prices = REVIEW_DAYS, self._prices(stocks)
-        return self.allocate(stocks, self._factor * prices), (days - 1, prices)
+        """The state is the days until the next program (B,), and the prices (B, F) of the last.
 
-    def _prices(self, stocks: Stocks) -> Floats:
-        """USD that a ft3 for the days of the horizon is worth at each centre, (B, F)."""
+        Each row keeps its own days, so that a batch decides as its rows would alone.
+        """
+        batch = len(stocks.dock)
+        if state is None:
+            days, prices = np.zeros(batch, dtype=np.int64), np.zeros((batch, self.centres.count))
+        else:
+            days, prices = state
+        due = days <= 0
+        if episode_start is not None:
+            due = due | np.asarray(episode_start, dtype=np.bool_)
+        if due.any():
+            prices = prices.copy()
+            prices[due] = self._prices(stocks, due)
+        days = np.where(due, REVIEW_DAYS, days) - 1
+        return self.allocate(stocks, self._factor * prices), (days, prices)
+
+    def _prices(self, stocks: Stocks, due: npt.NDArray[np.bool_]) -> Floats:
+        """USD that a ft3 for the days of the horizon is worth at each centre, (rows due, F)."""
         fluid = self._fluid
         data = fluid.data(stocks, 1.0, 1.0)
         share = min(self._horizon / sum(BUCKETS_DAYS), 1.0)
         found = [
             -fluid.solve(self._cost, equal, most).ineqlin.marginals[fluid.space_rows]
-            for equal, most in zip(data.equal, data.most, strict=True)
+            for equal, most in zip(data.equal[due], data.most[due], strict=True)
         ]
         duals = np.stack(found).reshape(len(found), self.centres.count, len(BUCKETS_DAYS))
         return np.asarray(np.maximum(duals, 0.0).sum(axis=-1) * share)

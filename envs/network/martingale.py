@@ -32,6 +32,9 @@ class MartingaleDemand:
     product and region. Each innovation revises the forecast of every later date that it touches,
     and is revealed at the end of its day or week. Season, launches and shocks multiply the mean.
     Demand varies around its mean with Gamma (or, in whole units, negative binomial) noise.
+
+    Shocks that overlap add up what they change. Where their sum would be negative it is clipped at
+    0, of what happens as of what is expected, and there forecasts are no exact martingales.
     """
 
     baseline: Floats  # (T_max, P) known mean demand, units per period, all regions together
@@ -79,7 +82,7 @@ class MartingaleDemand:
         before day t; `wave` (days, P), that of the last complete week; `regional` (days, R, P), the
         regional wave of the day before. They exclude the innovations of day t and of its week,
         which day t's demand contains. `start_day` () is the day of the year of day 0; shocks and
-        launches add their own (`belief`).
+        launches add their own (`ShockPath`, `LaunchPath`).
         """
         h = network.periods_per_day
         days = -(-periods // h)

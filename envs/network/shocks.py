@@ -66,6 +66,10 @@ class DemandShock:
         if self.reveal_days < 1:
             raise ValueError(f"reveal_days: must be >= 1, got {self.reveal_days}")
         ahead = self.window.announced_days
+        if self.is_event and ahead is not None:
+            raise ValueError(
+                "is_event: the calendar shows it from the start, so announced_days must be None"
+            )
         if self.log_variance and ahead is not None:
             if ahead + self.window.offset_days < self.reveal_days:
                 raise ValueError(

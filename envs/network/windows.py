@@ -90,7 +90,7 @@ class Window:
             known[hidden] = prior[day[hidden]][:, ahead]
         return known
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019 - a handful of windows a world
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - a handful of windows a world
     def _prior(self, horizon: int) -> Floats:
         """(last_day, horizon) mean profile at each day on which the window is not known yet."""
         assert self.announced_days is not None

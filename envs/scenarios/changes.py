@@ -17,16 +17,16 @@ from stockyard.envs.scenarios.scenario import Change, LimitChange, Scenario, spa
 Floats = npt.NDArray[np.float64]
 
 
-def _days(start: Any, field: str, dims: Size, retail: Retail) -> tuple[int, int]:
+def _days(start: Any, dims: Size, retail: Retail) -> tuple[int, int]:
     """First and last day of the tape on which something may begin."""
-    low, high = span(start, field)
+    low, high = span(start)
     horizon, burn_in = dims.horizon_days, retail.burn_in_days
     return burn_in + round(low * horizon), burn_in + round(high * horizon)
 
 
 def window_of(change: Change, dims: Size, retail: Retail) -> Window:
     """The window of a change."""
-    first, last = _days(change.start, f"{change.key}.start", dims, retail)
+    first, last = _days(change.start, dims, retail)
     return Window(
         key=change.key,
         first_day=first,
@@ -47,7 +47,7 @@ def demand_parts(
         DemandShock(
             window=window_of(change, dims, retail),
             lift=change.factor,
-            affected=between_ranks(change.key, names, *span(change.products, "products")),
+            affected=between_ranks(change.key, names, *span(change.products)),
             common_sd=change.common_sd,
             product_sd=change.product_sd,
             is_event=change.is_event,
@@ -59,7 +59,7 @@ def demand_parts(
         parts["season"] = Season(**scenario.season)
     if scenario.launches is not None:
         settings = dict(scenario.launches)
-        first, last = _days(settings.pop("start", 0.1), "launches.start", dims, retail)
+        first, last = _days(settings.pop("start", 0.1), dims, retail)
         share = float(settings.pop("share", 0.3))
         affected = between_ranks("launch", names, 0.0, share)
         parts["launches"] = Launches(affected, first, last, **settings)
@@ -82,7 +82,7 @@ def lead_changes(
 
 def _share_of(count: int, shares: tuple[float, float]) -> Floats:
     """(count,) 1 from one share of the entries to another; at least one."""
-    low, high = span(shares, "suppliers")
+    low, high = span(shares)
     first = round(low * count)
     last = max(round(high * count), first + 1)
     index = np.arange(count)
@@ -106,7 +106,9 @@ def limit_changes(
 
 
 def _whom(change: LimitChange, network: Network, dims: Size) -> Floats:
-    """(E,) 1 for the nodes or suppliers whose limit changes."""
+    """(E,) 1 for the nodes or suppliers whose limit changes; rent has one entry."""
+    if change.limit == "storage_rent":
+        return np.ones(1)
     if change.limit == "supplier":
         return _share_of(len(network.suppliers), change.suppliers)
     docks, regional = dims.num_crossdocks, dims.num_crossdocks + dims.num_regional_centres
@@ -130,7 +132,11 @@ def rent_season(scenario: Scenario) -> RentSeason | None:
 def promises(
     scenario: Scenario, network: Network, dims: Size, retail: Retail
 ) -> tuple[Promise, ...]:
-    """What customers are promised by period; () where it never changes."""
+    """What customers are promised by period; () where it never changes.
+
+    A change says all of what is offered (`min_offered_tier` left out is 0, all tiers) and, where it
+    gives `acceptance_by_tier`, what is accepted from then on.
+    """
     if not scenario.promise_changes:
         return ()
     current, course = network.promise, []
@@ -142,11 +148,6 @@ def promises(
         for begin, change in begins:
             if begin == day:
                 accepted = change.acceptance_by_tier or current.acceptance_by_tier
-                if len(accepted) != len(current.acceptance_by_tier):
-                    raise ValueError(
-                        "acceptance_by_tier: must have "
-                        f"{len(current.acceptance_by_tier)} entries, got {accepted}"
-                    )
                 current = Promise(change.min_offered_tier, tuple(float(a) for a in accepted))
         course += [current] * network.periods_per_day
     return tuple(course)

@@ -5,12 +5,22 @@ episode; `start` is a share of the default horizon, or a pair between which it i
 tape, so that one file fits episodes of any length. Changes whose `key` is the same begin together.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+
+from stockyard.envs.network.capacities import RentSeason
+from stockyard.envs.network.economics import Economics
+from stockyard.envs.network.martingale import MartingaleDemand
+from stockyard.envs.network.shocks import DemandShock, Launches, Season
+from stockyard.envs.network.windows import Window
+from stockyard.envs.scenarios import checks
+from stockyard.envs.scenarios.presets import Retail
 
 LIBRARY = Path(__file__).parent / "library"
 """The scenarios that come with the project, a file each."""
@@ -29,6 +39,11 @@ class Change:
     recovery_days: int = 0
     announced_days: int | None = 0  # before the key day; None: known from the start
 
+    def check(self, where: str) -> None:
+        """Checks what must fit together; errors name the field by its path."""
+        if not self.key:
+            raise ValueError(f"{where}.key: must not be empty")
+
 
 @dataclasses.dataclass(frozen=True)
 class DemandChange(Change):
@@ -38,6 +53,22 @@ class DemandChange(Change):
     common_sd: float = 0.0  # of the log lift
     product_sd: float = 0.0
     is_event: bool = False  # planned: the calendar shows it
+
+    def check(self, where: str) -> None:
+        """Checks what `DemandShock` asks for."""
+        super().check(where)
+        window = Window(
+            self.key, 0, 0, offset_days=self.offset_days, announced_days=self.announced_days
+        )
+        with _told_as(where):
+            DemandShock(
+                window,
+                self.factor,
+                np.ones(1),
+                self.common_sd,
+                self.product_sd,
+                is_event=self.is_event,
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +85,14 @@ class LimitChange(Change):
     limit: str = "receiving"
     nodes: str = "all"  # all, docks, centres, regional, local, one_centre
     suppliers: tuple[float, float] = (0.0, 1.0)  # for the limit `supplier`
+
+    def check(self, where: str) -> None:
+        """Refuses nodes and suppliers for limits that are not theirs."""
+        super().check(where)
+        if self.limit in ("supplier", "storage_rent") and self.nodes != "all":
+            raise ValueError(f"{where}.nodes: means nothing for the limit {self.limit!r}")
+        if self.limit != "supplier" and tuple(self.suppliers) != (0.0, 1.0):
+            raise ValueError(f"{where}.suppliers: means nothing for the limit {self.limit!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,68 +118,94 @@ class Scenario:
     retail: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of presets.Retail
     economics: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of Economics
     demand: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of MartingaleDemand
-    season: Mapping[str, Any] | None = None  # of martingale.Season
-    rent_season: Mapping[str, Any] | None = None  # of capacities.RentSeason
-    launches: Mapping[str, Any] | None = None  # of martingale.Launches; start, share
+    season: Mapping[str, Any] | None = None  # of network.shocks.Season
+    rent_season: Mapping[str, Any] | None = None  # of network.capacities.RentSeason
+    launches: Mapping[str, Any] | None = None  # of network.shocks.Launches; start, share
     demand_changes: Sequence[DemandChange] = ()
     lead_changes: Sequence[LeadTimeChange] = ()
     limit_changes: Sequence[LimitChange] = ()
     promise_changes: Sequence[PromiseChange] = ()
 
     def __post_init__(self) -> None:
-        """Checks what the parts cannot check for themselves."""
+        """Checks every field, and what the parts cannot check for themselves."""
+        for field in ("name", "about"):
+            checks.check_value(getattr(self, field), str, checks.ANY, field)
+        if not self.name:
+            raise ValueError("name: must not be empty")
         if self.source not in ("generated", "panel"):
             raise ValueError(f"source: must be 'generated' or 'panel', got {self.source!r}")
+        self._check_mapping("retail", Retail, checks.RETAIL)
+        self._check_mapping("economics", Economics, checks.ECONOMICS)
+        not_plain = ("baseline", "shares", "season", "shocks", "launches")
+        self._check_mapping("demand", MartingaleDemand, checks.DEMAND, not_plain)
+        self._check_mapping("season", Season, checks.SEASON)
+        self._check_mapping("rent_season", RentSeason, checks.RENT_SEASON)
+        self._check_launches()
+        for field, (part, ranges) in CHANGES.items():
+            for k, change in enumerate(getattr(self, field)):
+                where = f"{field}[{k}]"
+                if not isinstance(change, part):
+                    raise ValueError(f"{where}: must be a {part.__name__}, got {change!r}")
+                checks.check_values(part, vars(change), ranges, where)
+                if isinstance(change, Change):
+                    change.check(where)
+        starts = [change.start for change in self.promise_changes]
+        if starts != sorted(starts):
+            raise ValueError(f"promise_changes.start: must ascend within [0, 1], got {starts}")
         generated = (self.season, self.launches, *self.demand_changes, *self.demand.values())
         if self.source == "panel" and any(part is not None for part in generated):
             raise ValueError("source: demand of a panel is replayed and cannot be changed")
-        for change in (*self.demand_changes, *self.lead_changes, *self.limit_changes):
-            low, high = span(change.start, f"{change.key}.start")
-            if not 0.0 <= low <= high <= 1.0:
-                raise ValueError(f"{change.key}.start: must lie in [0, 1], got {change.start}")
-        known = ("all", "docks", "centres", "regional", "local", "one_centre")
-        for limit in self.limit_changes:
-            if limit.nodes not in known:
-                raise ValueError(
-                    f"{limit.key}.nodes: unknown {limit.nodes!r}; known: {', '.join(known)}"
-                )
-        starts = [change.start for change in self.promise_changes]
-        if starts != sorted(starts) or (starts and not 0.0 <= starts[0] <= starts[-1] <= 1.0):
-            raise ValueError(f"promise_changes.start: must ascend within [0, 1], got {starts}")
+
+    def _check_mapping(
+        self, field: str, part: type, ranges: checks.Ranges, without: tuple[str, ...] = ()
+    ) -> None:
+        """Checks the values given for the fields of another class."""
+        given = getattr(self, field)
+        if given is None and field in ("season", "rent_season"):
+            return
+        values = checks.known_fields(part, given, field, without)
+        checks.check_values(part, values, ranges, field)
+        days = (values.get("first_day", 273), values.get("last_day", 364))
+        if part is RentSeason and days[0] > days[1]:
+            raise ValueError(f"{field}.first_day: must be at most last_day, got {days}")
+
+    def _check_launches(self) -> None:
+        """Checks what is given of `Launches`, its days as a share of the horizon."""
+        if self.launches is None:
+            return
+        values = checks.known_fields(_Launches, self.launches, "launches")
+        ranges = {**checks.LAUNCHES, "start": checks.SHARE, "share": checks.SHARE}
+        checks.check_values(_Launches, values, ranges, "launches")
+        own = {key: value for key, value in values.items() if key not in ("start", "share")}
+        with _told_as("launches"):
+            if not Launches(np.ones(1), 0, 0, **own).mean > 0.0:
+                raise ValueError("flop_factor: nothing that is launched would be sold")
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> "Scenario":
         """Builds a scenario from plain data, as YAML gives it.
 
         Args:
-            data: field -> value; `like` names a scenario of the library whose other fields hold.
+            data: field -> value; `like` names a scenario, see `scenario_data`.
 
         Raises:
             ValueError: naming the field that is unknown, missing or out of range.
         """
-        if isinstance(data, Mapping) and "like" in data:
-            own = {key: value for key, value in data.items() if key != "like"}
-            data = {**_read(library_file(data["like"])), **own}
-        values = _checked(cls, data, "scenario")
-        parts: dict[str, type] = {
-            "demand_changes": DemandChange,
-            "lead_changes": LeadTimeChange,
-            "limit_changes": LimitChange,
-            "promise_changes": PromiseChange,
-        }
-        for field, part in parts.items():
+        if not isinstance(data, Mapping):
+            raise ValueError(f"scenario: must be a mapping, got {data!r}")
+        values = checks.known_fields(cls, scenario_data(data), "scenario")
+        for field, (part, _) in CHANGES.items():
             entries = values.get(field) or ()
             if not isinstance(entries, Sequence) or isinstance(entries, str):
                 raise ValueError(f"{field}: must be a list, got {entries!r}")
             values[field] = tuple(
-                part(**_tuples(_checked(part, entry, f"{field}[{k}]")))
+                part(**_tuples(checks.known_fields(part, entry, f"{field}[{k}]")))
                 for k, entry in enumerate(entries)
             )
         for field in ("retail", "economics", "demand"):
-            given = values.get(field) or {}
-            if not isinstance(given, Mapping):
-                raise ValueError(f"{field}: must be a mapping, got {given!r}")
-            values[field] = _tuples(given)
+            given = values.get(field)
+            given = {} if given is None else given
+            values[field] = _tuples(given) if isinstance(given, Mapping) else given
         return cls(**values)
 
     @classmethod
@@ -150,20 +215,46 @@ class Scenario:
         Raises:
             ValueError: if it does not hold a scenario.
         """
-        return cls.from_mapping({"name": Path(path).stem, **_read(path)})
+        return cls.from_mapping(scenario_data(Path(path)))
 
 
-def span(value: Any, field: str) -> tuple[float, float]:
-    """A number, or a pair between which one is drawn, as a pair.
+CHANGES: dict[str, tuple[Any, checks.Ranges]] = {
+    "demand_changes": (DemandChange, checks.CHANGE),
+    "lead_changes": (LeadTimeChange, checks.LEAD_CHANGE),
+    "limit_changes": (LimitChange, checks.CHANGE),
+    "promise_changes": (PromiseChange, checks.PROMISE_CHANGE),
+}
+"""Field of `Scenario` -> the class of its entries, and their ranges."""
 
-    Raises:
-        ValueError: if it is neither.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value), float(value)
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
-        return float(value[0]), float(value[1])
-    raise ValueError(f"{field}: must be a number or a pair of them, got {value!r}")
+
+_Launches: Any = dataclasses.make_dataclass(
+    "_Launches",
+    [
+        ("start", float | tuple[float, float], dataclasses.field(default=0.1)),
+        ("share", float, dataclasses.field(default=0.3)),
+        *(
+            (f.name, f.type, dataclasses.field(default=f.default))
+            for f in dataclasses.fields(Launches)
+            if f.name not in ("affected", "first_day", "last_day")
+        ),
+    ],
+)
+"""What a scenario says of `Launches`."""
+
+
+@contextlib.contextmanager
+def _told_as(where: str) -> Iterator[None]:
+    """Puts the path of a scenario's entry before the field that an error names."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from None
+
+
+def span(value: float | tuple[float, float]) -> tuple[float, float]:
+    """A number, or a pair between which one is drawn, as a pair."""
+    low, high = value if isinstance(value, tuple | list) else (value, value)
+    return float(low), float(high)
 
 
 def names() -> tuple[str, ...]:
@@ -183,26 +274,64 @@ def library_file(name: Any) -> Path:
     return LIBRARY / f"{name}.yaml"
 
 
-def _read(path: str | Path) -> dict[str, Any]:
-    data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+def scenario_data(scenario: Any, within: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The data of a scenario, written out: what it is `like`, and its own fields over that.
+
+    Mappings are merged with those of `like`, lists replace its lists. Without a `name` of its own a
+    file has that of its stem, and data that of `like`.
+
+    Args:
+        scenario: a name, a YAML file, or data; `like` takes the same, a file beside the one that
+            names it.
+        within: files that are being read.
+
+    Raises:
+        ValueError: for an object, an unknown name, a file that is missing or broken, and where
+            `like` leads back to itself.
+    """
+    if isinstance(scenario, Mapping):
+        if "like" not in scenario:
+            return dict(scenario)
+        own = {key: value for key, value in scenario.items() if key != "like"}
+        like = scenario["like"]
+        if within and isinstance(like, str) and like.endswith(".yaml"):
+            like = within[-1].parent / like
+        return merged(scenario_data(like, within), own)
+    if not isinstance(scenario, str | Path):
+        raise ValueError(f"scenario: only a name, a file or data can be changed, got {scenario!r}")
+    is_file = isinstance(scenario, Path) or scenario.endswith(".yaml")
+    if is_file and not Path(scenario).is_file():
+        raise ValueError(f"scenario: there is no file {str(scenario)!r}")
+    path = Path(scenario) if is_file else library_file(scenario)
+    if path.resolve() in [file.resolve() for file in within]:
+        raise ValueError(f"like: {path} leads back to itself")
+    return scenario_data({"name": path.stem, **_read(path)}, (*within, path))
+
+
+def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Data with changes: mappings are merged field by field, all else is replaced.
+
+    Raises:
+        ValueError: if the changes are no mapping.
+    """
+    if not isinstance(changes, Mapping):
+        raise ValueError(f"scenario: must be a name or a mapping of fields, got {changes!r}")
+    result = dict(data)
+    for key, value in changes.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, Mapping):
         raise ValueError(f"{path}: must hold a mapping of a scenario's fields")
     return dict(data)
-
-
-def _checked(part: Any, data: Any, where: str) -> dict[str, Any]:
-    """The entries of a mapping after refusing unknown and missing fields."""
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{where}: must be a mapping, got {data!r}")
-    fields = {field.name: field for field in dataclasses.fields(part)}
-    for name in data:
-        if name not in fields:
-            raise ValueError(f"{where}: unknown field {name!r}; known: {', '.join(fields)}")
-    for name, field in fields.items():
-        is_needed = field.default is dataclasses.MISSING
-        if is_needed and field.default_factory is dataclasses.MISSING and name not in data:
-            raise ValueError(f"{where}: {name} is missing")
-    return {str(name): value for name, value in data.items()}
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:

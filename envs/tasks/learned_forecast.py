@@ -13,6 +13,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -167,6 +168,16 @@ def load_weights(path: Path) -> dict[str, Floats]:
         return {name: arrays[name].astype(np.float64) for name in arrays.files}
 
 
+def _try(weights: Mapping[str, Floats]) -> None:
+    """Runs the network once, which fails where an array is missing or of another shape."""
+    horizons = len(HORIZONS_DAYS)
+    empty = Inputs(
+        np.ones(1), np.zeros((1, WEEKS, 4)), np.zeros((1, 11)), np.zeros((1, horizons, 10))
+    )
+    if not (log_ratios(weights, empty).shape == (1, horizons, 4) and float(weights["prior"]) > 0.0):
+        raise ValueError("prior: must be > 0")
+
+
 @dataclasses.dataclass(eq=False)
 class LearnedForecast:
     """A trained network as the shown forecast; weekly reviews only.
@@ -183,12 +194,21 @@ class LearnedForecast:
         """Reads the weights.
 
         Raises:
-            ValueError: if there is no such file.
+            ValueError: if there is no such file, or it holds something else.
         """
+        if self.weights is not None and not isinstance(self.weights, str | Path):
+            raise ValueError(f"forecast.weights: must be a path, got {self.weights!r}")
         path = WEIGHTS if self.weights is None else Path(self.weights)
         if not path.is_file():
             raise ValueError(f"forecast.weights: there is no file {path}")
-        self._arrays = load_weights(path)
+        try:
+            self._arrays = load_weights(path)
+            _try(self._arrays)
+        # an array alone (.npy) is no context manager: TypeError
+        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile):
+            raise ValueError(
+                f"forecast.weights: {path} holds no weights that `stockyard-forecast` wrote"
+            ) from None
 
     def check(self, world: World) -> None:
         """Refuses worlds whose reviews are not weekly.

@@ -61,7 +61,9 @@ class Placement:
     ## Action space
 
     A flat Box, products (or classes) first: entry p * F + f is product p's at centre f, centres in
-    the order of the nodes.
+    the order of the nodes. `shares` and `cover_split` have C = F + 1 columns a product: with C
+    columns, entry p * C + c; in `shares` the first column stays, in `cover_split` the last is the
+    split.
 
     | mode | space | meaning |
     |---|---|---|

@@ -157,7 +157,8 @@ class Lagged:
 
     def __post_init__(self) -> None:
         """Refuses days that are no whole number."""
-        if not (_is_number(self.days) and self.days >= 0 and self.days == int(self.days)):
+        is_whole = _is_number(self.days) and np.isfinite(self.days) and self.days % 1 == 0
+        if not (is_whole and self.days >= 0):
             raise ValueError(f"forecast.days: must be a whole number >= 0, got {self.days!r}")
 
     def _period(self, own: OwnForecast, view: View) -> int:
@@ -197,11 +198,14 @@ def resolve_forecast(forecast: Any, world: World) -> ShownForecast:
         world: the world.
 
     Raises:
-        ValueError: for an unknown name (the known ones are listed), for parameters that it does not
-            take, and where the world shows no forecast or decides too often for this one.
+        ValueError: for an unknown name (the known ones are listed), for a class, for parameters
+            that it does not take, and where the world shows no forecast or decides too often for
+            this one.
     """
     if forecast is None:
         return Martingale()
+    if isinstance(forecast, type):
+        raise ValueError(f"forecast: must be an instance, got the class {forecast.__name__}")
     if callable(forecast):
         made: ShownForecast = forecast
     else:
@@ -210,7 +214,7 @@ def resolve_forecast(forecast: Any, world: World) -> ShownForecast:
             raise ValueError(f"forecast: must be a name, a mapping or a callable, got {forecast!r}")
         parameters = {str(key): value for key, value in given.items()}
         kind = parameters.pop("kind", None)
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise ValueError(f"forecast: unknown {kind!r}; known: {', '.join(KINDS)}")
         try:
             made = KINDS[kind](**parameters)

@@ -19,10 +19,9 @@ from stockyard.agents.evaluation.what_if import (
     differences,
     kind_of,
     measure,
-    merged,
-    scenario_data,
 )
 from stockyard.envs import textbook
+from stockyard.envs.scenarios.scenario import merged, scenario_data
 from stockyard.scripts import what_if, what_if_page
 
 SPEC = {"id": "stockyard/Replenishment-v0", "scenario": "steady", "size": "small", "horizon": 28}

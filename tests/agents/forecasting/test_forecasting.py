@@ -216,6 +216,8 @@ def test_the_command_trains_judges_and_writes(
     [
         ("scenarios=teady", "error: scenarios: unknown 'teady'; known: steady, "),
         ("steps=0", "error: steps: must be >= 1, got 0"),
+        ("sizes=[tiny]", "error: sizes: unknown 'tiny'; known: small, medium, large"),
+        ("sizes=[]", "error: sizes: must name at least one of small, medium, large"),
         ("step=5", "error: there is no key 'step'; did you mean 'steps'?"),
     ],
 )

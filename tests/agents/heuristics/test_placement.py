@@ -343,6 +343,26 @@ def test_the_price_of_ample_space_is_zero(env, observation):
     assert prices == pytest.approx(0.0)
 
 
+def test_dual_prices_of_a_batch_are_those_of_its_rows(env, observation):
+    """Each row solves its program weekly from its own start, whatever the others do."""
+    given, _ = with_stock(env, observation, 400.0, 20.0, np.array([2.0, 1.0, 1.0]))
+    rule = agents.make("lp_dual_prices", env, **PARAMETERS["lp_dual_prices"])
+    rows = len(given["inventory_position"])
+    first, _ = with_stock(env, observation, 30.0, 5.0, np.array([0.5, 1.0, 2.0]))
+    _, state = rule.predict(first)
+    start = np.zeros(rows, dtype=bool)
+    start[0] = True
+    together, (days, prices) = rule.predict(given, state, episode_start=start)
+    assert days.tolist() == [6] + [5] * (rows - 1)
+    np.testing.assert_array_equal(prices[1:], state[1][1:])
+    for row in range(rows):
+        mine = {name: values[row : row + 1] for name, values in given.items()}
+        own_state = (state[0][row : row + 1], state[1][row : row + 1])
+        alone, (_, own) = rule.predict(mine, own_state, episode_start=start[row : row + 1])
+        np.testing.assert_array_equal(own[0], prices[row])
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
+
+
 def test_a_reserve_makes_room_for_what_arrives(env, observation):
     """The more is quoted to come, the less the dock keeps."""
     calm, where = with_stock(env, observation, 400.0, 20.0, np.array([2.0, 1.0, 1.0]))

@@ -225,6 +225,12 @@ def test_an_uncertain_lift_has_the_mean_it_says() -> None:
     assert abs(covariance - 0.5**2) < 0.05
 
 
+def test_an_event_is_in_the_calendar_from_the_start() -> None:
+    """What the calendar shows cannot be news."""
+    with pytest.raises(ValueError, match="^is_event: the calendar shows it from the start, so"):
+        DemandShock(Window("w", 3, 9, announced_days=14), 2.0, np.ones(4), is_event=True)
+
+
 def test_a_lift_becomes_known_bit_by_bit() -> None:
     """Nothing before the days of revelation, all after the first day, the variance falling."""
     window = Window("w", 30, 30, days=4, announced_days=None)

@@ -237,15 +237,15 @@ def test_a_user_adds_a_scenario_with_one_file(tmp_path: Path) -> None:
         ({"name": "x", "sesaon": {}}, "unknown field 'sesaon'"),
         ({"about": "no name"}, "name is missing"),
         ({"name": "x", "retail": {"local_space": 5}}, "retail: unknown field 'local_space'"),
-        ({"name": "x", "limit_changes": [{"key": "a", "start": 2, "days": 3}]}, "a.start"),
+        ({"name": "x", "limit_changes": [{"key": "a", "start": 2, "days": 3}]}, ".start: must"),
         ({"name": "x", "limit_changes": [{"key": "a", "start": 0.1}]}, r"limit_changes\[0\]: days"),
         (
             {"name": "x", "limit_changes": [{"key": "a", "start": 0.1, "days": 3, "limit": "b"}]},
-            "field: unknown 'b'",
+            "limit: unknown 'b'",
         ),
         (
             {"name": "x", "limit_changes": [{"key": "a", "start": 0.1, "days": 3, "nodes": "b"}]},
-            "a.nodes: unknown 'b'",
+            "nodes: unknown 'b'",
         ),
         ({"name": "x", "source": "panel", "season": {}}, "source: demand of a panel"),
         ({"name": "x", "like": "stedy"}, "unknown 'stedy'; known: "),

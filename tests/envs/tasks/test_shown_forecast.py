@@ -1,6 +1,7 @@
 """What is shown as forecast: every kind, what it may know, and what must not depend on it."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -10,9 +11,10 @@ import pytest
 import stockyard.envs  # noqa: F401
 from stockyard.envs import textbook
 from stockyard.envs.network.forecast import HORIZONS_DAYS
-from stockyard.envs.tasks.learned_forecast import LearnedForecast, inputs_of
+from stockyard.envs.tasks.learned_forecast import WEIGHTS, LearnedForecast, inputs_of
 from stockyard.envs.tasks.shown_forecast import (
     KINDS,
+    Lagged,
     OwnForecast,
     Shown,
     regional_forecast,
@@ -310,6 +312,12 @@ def test_a_users_own_forecast_is_shown() -> None:
         ({"kind": "biased", "days": 3}, "^forecast: 'biased' does not take days"),
         ({"kind": "biased", "bias": -1.0}, "^forecast.bias: must be a number above -1"),
         ({"kind": "lagged", "days": 1.5}, "^forecast.days: must be a whole number >= 0"),
+        ({"kind": "lagged", "days": np.inf}, "^forecast.days: must be a whole number >= 0"),
+        ({"kind": "lagged", "days": np.nan}, "^forecast.days: must be a whole number >= 0"),
+        ({"kind": ["lagged"]}, r"^forecast: unknown \['lagged'\]; known: "),
+        (Lagged, "^forecast: must be an instance, got the class Lagged"),
+        ({"kind": "learned", "weights": 5}, "^forecast.weights: must be a path, got 5"),
+        ({"kind": "learned", "weights": __file__}, "^forecast.weights: .*py holds no weights"),
         (7, "^forecast: must be a name, a mapping or a callable, got 7"),
         ({"kind": "learned", "weights": "no/such.npz"}, "^forecast.weights: "),
     ],
@@ -318,6 +326,23 @@ def test_a_wrong_forecast_is_refused(forecast: Any, message: str) -> None:
     """Known names are listed."""
     with pytest.raises(ValueError, match=message):
         make(forecast=forecast)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    """Arrays that are missing or of another shape, and an array that is none of several."""
+    with np.load(WEIGHTS) as arrays:
+        shipped = dict(arrays)
+    cut = {**shipped, "global.0.weight": shipped["global.0.weight"][1:]}
+    missing = {name: array for name, array in shipped.items() if name != "prior"}
+    for number, arrays in enumerate((cut, missing)):
+        path = tmp_path / f"{number}.npz"
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=rf"^forecast.weights: .*{number}.npz holds no"):
+            LearnedForecast(path)
+    np.save(tmp_path / "one.npy", np.ones(3))
+    with pytest.raises(ValueError, match=r"^forecast.weights: .*one.npy holds no"):
+        LearnedForecast(tmp_path / "one.npy")
+    assert LearnedForecast(WEIGHTS)
 
 
 def test_worlds_without_a_forecast_refuse_another() -> None:
