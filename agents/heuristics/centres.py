@@ -1,4 +1,4 @@
-"""What placement rules share: the centres, what serving from them is worth, and fair shares.
+"""What placement rules share: the centres, what serving from them is worth, and reserves.
 
 Axes: B batch, P product, F fulfilment centre, R region, D dock. A centre is *regional* where some
 region that asks another centre first is served faster than by the slowest tier; the others are
@@ -7,6 +7,7 @@ the regions that ask it before any other regional centre.
 """
 
 import abc
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from stockyard.agents.heuristics.base import (
     Observation,
     Starts,
 )
+from stockyard.agents.heuristics.rationing import NOTHING, level_share, shares, volume_of
+from stockyard.envs.network.arrays import Array, as_like, at_least, at_most
 from stockyard.envs.network.economics import handling_values
 
 Integers = npt.NDArray[np.int64]
@@ -33,11 +36,12 @@ UNREACHED = -1e9
 
 
 class Stocks(NamedTuple):
-    """What a placement rule reads of an observation, float64."""
+    """What a placement rule reads of an observation: float64, or tensors as they come."""
 
     dock: Floats  # (B, P) units on hand at the product's dock
     dock_yard: Floats  # (B, P) units that wait in its yard
     position: Floats  # (B, P, F) units at a centre: shelf, yard and on the way from a dock
+    arrivals: Floats  # (B, P, days) units quoted to reach the dock
     daily: Floats  # (B, P, R) units per day expected over the coming week
     nearby: Floats  # (B, P, F) of the regions whose home a centre is
     room: Floats  # (B, F) ft3 free, all that is on the way counted
@@ -60,6 +64,7 @@ class Centres:
         """
         facts.require_slots(rule, "place")
         needed = {"forecast_by_region", "storage_capacity", "in_transit", "on_hand"}
+        needed |= {"inbound_quoted"}
         if not needed <= set(facts.field_shapes) or len(facts.field_shapes["in_transit"]) != 3:
             raise ValueError(f"{rule}: needs the observation of stockyard/Placement-v0")
         network, economics = facts.world.network, facts.world.economics
@@ -117,30 +122,33 @@ class Centres:
         catchment[chosen, np.arange(len(chosen))] = np.isfinite(rank.min(axis=0))
         return catchment
 
-    def read(self, observation: Observation) -> Stocks:
-        """Reads an observation in its shapes."""
+    def read(self, observation: Mapping[str, Array]) -> Stocks:
+        """Reads an observation in its shapes, of NumPy arrays or of tensors."""
 
-        def field(name: str) -> Floats:
-            return np.asarray(observation[name], dtype=np.float64)
+        def field(name: str) -> Array:
+            values = observation[name]
+            return np.asarray(values, np.float64) if isinstance(values, np.ndarray) else values
 
-        on_hand = field("on_hand")
-        position = on_hand[:, :, self.nodes] + field("in_transit").sum(axis=-1)
+        on_hand, arrivals = field("on_hand"), field("inbound_quoted")
+        position = on_hand[:, :, self.nodes] + field("in_transit").sum(-1)
+        daily = field("forecast_by_region")
         products = np.arange(self.num_products)
-        waiting = np.zeros_like(on_hand[:, products, self.dock])
+        at_dock = on_hand[:, products, self.dock]
+        waiting = at_dock * 0.0
         if "yard" in observation:
             yard = field("yard")
-            position += yard[:, :, self.nodes]
+            position = position + yard[:, :, self.nodes]
             waiting = yard[:, products, self.dock]
-        daily = field("forecast_by_region")
         capacity = field("storage_capacity")[..., 0]
-        used = np.einsum("bpf,p->bf", position, self.volume)
+        used = volume_of(position, as_like(self.volume, position))
         return Stocks(
-            dock=on_hand[:, products, self.dock],
+            dock=at_dock,
             dock_yard=waiting,
             position=position,
+            arrivals=arrivals,
             daily=daily,
-            nearby=daily @ self.home.T,
-            room=np.maximum(capacity[:, self.nodes] - used, 0.0),
+            nearby=daily @ as_like(self.home.T, daily),
+            room=at_least(capacity[:, self.nodes] - used, 0.0),
             dock_room=capacity[:, self.docks],
             observation=observation,
         )
@@ -203,9 +211,13 @@ class PlacementRule(Heuristic):
         """Units to move, (B, P * F): never more than the dock has or the centres have room for."""
         stocks = self.centres.read(observation)
         moved, state = self.transfers(stocks, state, episode_start)
-        moved = np.maximum(moved, 0.0) * self.centres.reached
-        moved *= np.minimum(stocks.dock / np.maximum(moved.sum(-1), 1e-12), 1.0)[..., None]
+        moved = self.possible(stocks, moved)
         return moved.reshape(len(moved), -1), state
+
+    def possible(self, stocks: Stocks, moved: Array) -> Array:
+        """Transfers (B, P, F) along lanes that are there, of stock that the dock has."""
+        moved = at_least(moved, 0.0) * as_like(self.centres.reached, moved)
+        return moved * at_most(stocks.dock / at_least(moved.sum(-1), NOTHING), 1.0)[..., None]
 
     def levels(self, stocks: Stocks) -> Floats:
         """Units (B, P, F) that centres are filled up to; all else that a rule sends is beyond.
@@ -234,37 +246,32 @@ class PlacementRule(Heuristic):
     def kept_at_dock(
         self,
         stocks: Stocks,
-        left: Floats,
-        fill: float,
-        weight: Floats | None = None,
+        left: Array,
+        fill: Any,
+        weight: Array | None = None,
         inbound_weight: float = 0.0,
-    ) -> Floats:
+    ) -> Array:
         """What stays at the docks of what is left there, (B, P) units.
 
         Args:
             stocks: the observation.
             left: (B, P) units that no centre is sent.
-            fill: share of its shelf that a dock may keep filled.
+            fill: share of its shelf that a dock may keep filled, or (B,) of them.
             weight: (B, P) units: a product keeps as many times it as any other, if it has them;
                 None: all products keep the same share of what they have.
             inbound_weight: part of what waits in the dock's yard, or is quoted to come within
                 `SOON_DAYS`, that the shelf is kept free for.
         """
-        centres = self.centres
-        kept = left.copy()
-        coming = np.zeros_like(left)
-        if inbound_weight:
-            quoted = np.asarray(stocks.observation["inbound_quoted"], dtype=np.float64)
-            coming = stocks.dock_yard + quoted[..., :SOON_DAYS].sum(axis=-1)
-        for d in range(len(centres.docks)):
-            mine = np.flatnonzero(centres.at_dock[d])
-            volume = centres.volume[mine]
-            space = fill * stocks.dock_room[:, d] - inbound_weight * (coming[:, mine] @ volume)
-            most = left if weight is None else weight
-            kept[:, mine] = level_share(left[:, mine], most[:, mine], volume, space)
+        volume = as_like(self.centres.volume, left)
+        coming = stocks.dock_yard + stocks.arrivals[..., :SOON_DAYS].sum(-1)
+        weight = left if weight is None else weight
+        kept: Any = 0.0
+        for d, here in enumerate(as_like(self.centres.at_dock, left)):
+            space = fill * stocks.dock_room[:, d] - inbound_weight * (coming @ (here * volume))
+            kept = kept + level_share(left * here, weight * here, volume, space)
         return kept
 
-    def overflow(self, stocks: Stocks, moved: Floats, fill: float, weight: Floats | None) -> Floats:
+    def overflow(self, stocks: Stocks, moved: Array, fill: Any, weight: Array | None) -> Array:
         """Adds what a dock holds above a share of its shelf, for the regional centres.
 
         Args:
@@ -276,100 +283,14 @@ class PlacementRule(Heuristic):
         Returns:
             (B, P, F) units, `moved` included.
         """
-        left = np.maximum(stocks.dock - moved.sum(axis=-1), 0.0)
+        left = at_least(stocks.dock - moved.sum(-1), 0.0)
         away = left - self.kept_at_dock(stocks, left, fill, weight)
-        return np.asarray(moved + away[..., None] * self.regional_shares(stocks))
+        return moved + away[..., None] * self.regional_shares(stocks)
 
-    def regional_shares(self, stocks: Stocks) -> Floats:
+    def regional_shares(self, stocks: Stocks) -> Array:
         """Share of a product that each regional centre gets, by forecast, (B, P, F)."""
-        return shares(stocks.daily @ self.centres.catchment.T, self.centres.regional)
-
-
-def taken(moved: Floats, centres: Centres) -> Floats:
-    """ft3 of transfers (B, P, F) by centre, (B, F)."""
-    return np.asarray(np.einsum("bpf,p->bf", moved, centres.volume))
-
-
-def rationed(need: Floats, available: Floats) -> Floats:
-    """Needs (B, P, F), cut in proportion to what there is (B, P)."""
-    total = np.maximum(need.sum(axis=-1), 1e-12)
-    return np.asarray(need * np.minimum(np.maximum(available, 0.0) / total, 1.0)[..., None])
-
-
-def shares(weight: Floats, among: npt.NDArray[np.bool_]) -> Floats:
-    """Weights (..., F) as parts of one over the centres `among`; equal parts where all are 0."""
-    weight = np.where(among, weight, 0.0)
-    total = weight.sum(axis=-1, keepdims=True)
-    return np.where(total > 0, weight / np.where(total > 0, total, 1.0), among / among.sum())
-
-
-def level_share(units: Floats, weight: Floats, volume: Floats, space: Floats) -> Floats:
-    """As many units (B, P) as fit a space (B,) ft3, each product up to one level times its weight.
-
-    min(units, level * weight) with the highest level that fits: over the products in order of the
-    level that takes all of them, what a level takes is piecewise linear.
-    """
-    ends = np.where(units > 0, units / np.maximum(weight, 1e-12), 0.0)
-    order = np.argsort(ends, axis=1)
-    full = np.take_along_axis(units * volume, order, axis=1)
-    slope = np.take_along_axis(weight * volume, order, axis=1)
-    below = np.cumsum(full, axis=1) - full  # ft3 of the products that a level takes whole
-    rising = np.cumsum(slope[:, ::-1], axis=1)[:, ::-1]  # ft3 per level of the others
-    reached = (np.maximum(space[:, None], 0.0) - below) / np.maximum(rising, 1e-12)
-    ends = np.take_along_axis(ends, order, axis=1)
-    fits = reached > ends  # the level lies beyond the end of this product
-    all_fit = fits.all(axis=1, keepdims=True)
-    first = np.argmin(fits, axis=1)[:, None]
-    level = np.where(all_fit, np.inf, np.take_along_axis(reached, first, axis=1))
-    some = np.where(weight > 0, np.maximum(level, 0.0) * np.maximum(weight, 1e-12), 0.0)
-    return np.minimum(units, np.where(np.isinf(level), units, some))
-
-
-def within(units: Floats, volume: Floats, space: Floats, worth: Floats) -> Floats:
-    """As many of the units (B, P) as fit `space` (B, 1) ft3, those of most worth (B, P) first."""
-    order = np.argsort(-worth, axis=1, kind="stable")
-    taken = np.take_along_axis(units * volume, order, axis=1)
-    before = np.cumsum(taken, axis=1) - taken
-    fits = np.clip((space - before) / np.maximum(taken, 1e-12), 0.0, 1.0)
-    share = np.empty_like(fits)
-    np.put_along_axis(share, order, fits, axis=1)
-    return units * share
-
-
-def in_room(units: Floats, volume: Floats, room: Floats, worth: Floats | None) -> Floats:
-    """Cuts transfers (B, P, F) to the centres' room (B, F) ft3.
-
-    Where `worth` (B, P, F), USD per ft3, is given, what is worth most goes first; else all products
-    are cut alike, as the network itself would do.
-    """
-    room = np.maximum(room, 0.0)
-    if worth is None:
-        wanted = np.einsum("bpf,p->bf", units, volume)
-        return np.asarray(units * np.minimum(room / np.maximum(wanted, 1e-12), 1.0)[:, None])
-    parts = [
-        within(units[:, :, f], volume, room[:, f, None], worth[:, :, f])
-        for f in range(units.shape[2])
-    ]
-    return np.stack(parts, axis=2)
-
-
-def fair_cover(position: Floats, daily: Floats, available: Floats) -> Floats:
-    """The days of cover up to which a lot lifts the emptiest centres, (..., 1).
-
-    The t with sum_f max(t daily_f - position_f, 0) = available: over the centres in order of their
-    cover, the least of (available + their stock) / their demand.
-
-    Args:
-        position: (..., F) units.
-        daily: (..., F) units per day; centres without demand get nothing.
-        available: (...,) units to share.
-    """
-    cover = np.where(daily > 0, position / np.maximum(daily, 1e-12), np.inf)
-    order = np.argsort(cover, axis=-1)
-    demand = np.cumsum(np.take_along_axis(daily, order, -1), axis=-1)
-    stock = np.cumsum(np.take_along_axis(np.where(daily > 0, position, 0.0), order, -1), axis=-1)
-    reached = (available[..., None] + stock) / np.maximum(demand, 1e-12)
-    return np.asarray(np.where(demand > 0, reached, np.inf).min(axis=-1, keepdims=True))
+        catchment = as_like(self.centres.catchment.T, stocks.daily)
+        return shares(stocks.daily @ catchment, self.centres.regional)
 
 
 def log_deviation(observation: Observation) -> Floats:

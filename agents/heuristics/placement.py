@@ -16,13 +16,8 @@ from stockyard.agents.heuristics.base import (
     tuned,
     tuned_by,
 )
-from stockyard.agents.heuristics.centres import (
-    PlacementRule,
-    Stocks,
-    fair_cover,
-    in_room,
-    rationed,
-)
+from stockyard.agents.heuristics.centres import PlacementRule, Stocks
+from stockyard.agents.heuristics.rationing import fair_cover, in_room, rationed
 
 
 class HubOnly(PlacementRule):

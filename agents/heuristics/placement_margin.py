@@ -20,7 +20,8 @@ from stockyard.agents.heuristics.base import (
     tuned,
     tuned_by,
 )
-from stockyard.agents.heuristics.centres import PlacementRule, Stocks, in_room, log_deviation
+from stockyard.agents.heuristics.centres import PlacementRule, Stocks, log_deviation
+from stockyard.agents.heuristics.rationing import in_room
 
 HALVINGS = 12
 """Halvings of a bracket of prices: to a 4,000th of the dearest."""
@@ -79,7 +80,7 @@ def marginal_allocation(
         dearest, lambda price: wanted(price, given).sum(axis=-1) <= available, halvings
     )
     if space_price is not None:
-        return in_room(wanted(stock_price, given), volume, room, None)
+        return np.asarray(in_room(wanted(stock_price, given), volume, room, None))
     return wanted(stock_price, _least(per_volume, lambda price: used(price) <= room, halvings))
 
 
@@ -142,7 +143,7 @@ class MarginalProfit(PlacementRule):
             space_price,
         )
         local = (stocks.nearby * ~centres.regional).sum(axis=-1)
-        return self.overflow(stocks, moved, self._fill, local)
+        return np.asarray(self.overflow(stocks, moved, self._fill, local))
 
     def _scarcity(self, stocks: Stocks, deviation: Floats) -> Floats:
         """Probability that all regions together want more than there is anywhere, (B, P)."""

@@ -6,7 +6,7 @@ for others ask it next; and stock at a dock can still go anywhere, while shelf t
 what arrives.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,19 @@ from stockyard.agents.heuristics.base import (
     tuned,
     tuned_by,
 )
-from stockyard.agents.heuristics.centres import (
-    PlacementRule,
-    Stocks,
-    fair_cover,
-    in_room,
-    rationed,
-    taken,
-)
+from stockyard.agents.heuristics.centres import PlacementRule, Stocks
+from stockyard.agents.heuristics.rationing import filled, in_room, volume_of
+from stockyard.envs.network.arrays import Array, as_like, at_least, at_most
+
+
+class Sizes(NamedTuple):
+    """What the steps of the rule go by; a learner may choose others, decision by decision."""
+
+    base: Array  # (B, P, F) units that centres are lifted to first
+    most: Array  # (B, P, F) units up to which local centres take what the dock cannot keep
+    reserve: Array  # (B, P) units in proportion to which products share the dock's shelf
+    fill: Array  # (B,) share of the dock's shelf that reserves may fill
+    density: Array  # (B, P, F) gain per ft3 over the centre's mean: who is served first
 
 
 class PooledReserve(PlacementRule):
@@ -48,40 +53,49 @@ class PooledReserve(PlacementRule):
 
     def transfers(self, stocks: Stocks, state: Any, episode_start: Starts) -> tuple[Floats, Any]:
         """Base, reserve, overflow."""
+        return self.placed(stocks, self.sizes(stocks)), state
+
+    def sizes(self, stocks: Stocks) -> Sizes:
+        """What the rule's parameters come to in NumPy observations."""
         centres = self.centres
-        local = ~centres.regional
         density = self._density(stocks)
-        wanted = self._wanted(stocks, density)
-        base = self._base(stocks, wanted)
-        moved = _filled(stocks.position, base, stocks.dock)
-        missing = 1.0 - np.minimum(stocks.position / np.maximum(base, 1e-9), 1.0)
-        moved = in_room(moved, centres.volume, stocks.room, density * missing)
-        left = np.maximum(stocks.dock - moved.sum(axis=-1), 0.0)
+        local = ~centres.regional * centres.reached
+        # demand of local centres' home regions, weighted by what serving it there earns
+        wanted = density**self._power * stocks.nearby * ~centres.regional
+        caught = stocks.daily @ centres.catchment.T
         # a product that is due again needs a smaller reserve
-        arrives = np.asarray(stocks.observation["inbound_quoted"]) > 0
+        arrives = stocks.arrivals > 0
         due = np.where(arrives.any(-1), arrives.argmax(-1) + 1.0, arrives.shape[-1] + 1.0)
-        weight = wanted.sum(axis=-1) * due
-        away = left - self.kept_at_dock(stocks, left, self._fill, weight, self._inbound)
-        position = stocks.position + moved
-        room = stocks.room - taken(moved, centres)
-        most = self._most * stocks.nearby * local * centres.reached
-        more = in_room(_filled(position, most, away), centres.volume, room, density)
-        rest = np.maximum(away - more.sum(axis=-1), 0.0)
-        return moved + more + rest[..., None] * self.regional_shares(stocks), state
+        return Sizes(
+            base=(self._local * wanted + self._regional * caught) * centres.reached,
+            most=self._most * stocks.nearby * local,
+            reserve=wanted.sum(axis=-1) * due,
+            fill=np.full(len(density), self._fill),
+            density=density,
+        )
+
+    def placed(self, stocks: Stocks, sizes: Sizes) -> Array:
+        """Units to move (B, P, F) by the steps of the rule; gradients pass through it.
+
+        Args:
+            stocks: the observation, NumPy or tensors.
+            sizes: the same kind.
+        """
+        position, base = stocks.position, sizes.base
+        volume = as_like(self.centres.volume, position)
+        moved = filled(position, base, stocks.dock)
+        missing = 1.0 - at_most(position / at_least(base, 1e-9), 1.0)
+        moved = in_room(moved, volume, stocks.room, sizes.density * missing)
+        left = at_least(stocks.dock - moved.sum(-1), 0.0)
+        away = left - self.kept_at_dock(stocks, left, sizes.fill, sizes.reserve, self._inbound)
+        room = stocks.room - volume_of(moved, volume)
+        more = in_room(filled(position + moved, sizes.most, away), volume, room, sizes.density)
+        rest = at_least(away - more.sum(-1), 0.0)
+        return self.possible(stocks, moved + more + rest[..., None] * self.regional_shares(stocks))
 
     def levels(self, stocks: Stocks) -> Floats:
         """The base covers."""
-        return self._base(stocks, self._wanted(stocks, self._density(stocks)))
-
-    def _wanted(self, stocks: Stocks, density: Floats) -> Floats:
-        """Demand of local centres' home regions, weighted by their gain, (B, P, F) per day."""
-        local = ~self.centres.regional
-        return np.asarray(density**self._power * stocks.nearby * local)
-
-    def _base(self, stocks: Stocks, wanted: Floats) -> Floats:
-        """Base covers, (B, P, F) units."""
-        caught = stocks.daily @ self.centres.catchment.T
-        return (self._local * wanted + self._regional * caught) * self.centres.reached
+        return np.asarray(self.sizes(stocks).base)
 
     def _density(self, stocks: Stocks) -> Floats:
         """Gain per ft3 over its geometric mean at the centre, weighted by volume, (B, P, F)."""
@@ -92,13 +106,6 @@ class PooledReserve(PlacementRule):
         total = np.maximum(cubic.sum(axis=1, keepdims=True), 1e-9)
         mean = np.exp((np.log(density) * cubic).sum(axis=1, keepdims=True) / total)
         return np.asarray(density / mean)
-
-
-def _filled(position: Floats, target: Floats, available: Floats) -> Floats:
-    """Units that lift the emptiest centres, all to the same share of their targets, (B, P, F)."""
-    level = fair_cover(position, target, available)
-    level = np.where(np.isfinite(level), np.minimum(level, 1.0), 0.0)
-    return rationed(np.maximum(level * target - position, 0.0), available)
 
 
 def _reserve_space(facts: Facts) -> tuple[Parameter, ...]:

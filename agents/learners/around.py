@@ -13,7 +13,7 @@ through the network and through positions, not through the rule.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -56,17 +56,17 @@ class Aims(NamedTuple):
         )
 
     def times(
-        self, offset: torch.Tensor, position: torch.Tensor, rate: torch.Tensor, lift: torch.Tensor
+        self, out: torch.Tensor, position: torch.Tensor, rate: torch.Tensor, lift: torch.Tensor
     ) -> torch.Tensor:
         """Units (B, P, K) to order or to move.
 
         Args:
-            offset: (B, P, K) outputs of the network; at 0 the rule decides.
+            out: (B, P, K, 1) of the network; at 0 the rule decides.
             position: (B, P, K) units.
             rate: (P, K) mean demand of a review, units.
             lift: (P, K) units.
         """
-        factor = 2.0 ** torch.tanh(offset)
+        factor = 2.0 ** torch.tanh(out[..., 0])
         need = self.level * factor - position + lift * (factor - 1.0)
         return _not_negative(need, SHARPNESS / rate) + self.beyond * factor
 
@@ -79,6 +79,9 @@ def _not_negative(need: torch.Tensor, sharpness: torch.Tensor) -> torch.Tensor:
 
 class Rule:
     """A named heuristic with its parameters, in an environment."""
+
+    needs = "aims", "levels to learn around"
+    """Method that the heuristic must have, and what it means not to."""
 
     def __init__(self, description: Mapping[str, Any], env: Any) -> None:
         """Builds it.
@@ -96,12 +99,13 @@ class Rule:
         if name not in registered():
             raise ValueError(f"rule: needs the name of a heuristic, got {name!r}")
         self._policy: Any = make(name, env, **parameters)
-        if not hasattr(self._policy, "aims"):
-            raise ValueError(f"rule: {name} says no levels to learn around")
+        method, meaning = self.needs
+        if not hasattr(self._policy, method):
+            raise ValueError(f"rule: {name} has no {meaning}")
 
-    def for_env(self, env: Any) -> Rule:
+    def for_env(self, env: Any) -> Self:
         """The same rule in another environment."""
-        return Rule(self.description, env)
+        return type(self)(self.description, env)
 
     def aims(self, observation: Mapping[str, torch.Tensor]) -> Aims:
         """What it aims at; the observation is in its shapes."""

@@ -24,12 +24,11 @@ import torch
 from numpy.typing import NDArray
 
 from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
-from stockyard.agents.learners.around import Rule
 from stockyard.agents.learners.course import Bar, Result, StopSignal, described, mixed
 from stockyard.agents.learners.journal import Journal
 from stockyard.agents.learners.layout import Layout
 from stockyard.agents.learners.mixture import MixedEvaluation, as_one, worlds_of
-from stockyard.agents.learners.networks import STRUCTURES, Actor
+from stockyard.agents.learners.networks import Actor, check_structure, rule_of
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.agents.learners.walk import Walk
 from stockyard.envs.tasks.task import shaped
@@ -99,7 +98,8 @@ class Learner:
             is over; 0: never.
         initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a plain
             rule stands (see `features.Table.start`), in retail tasks.
-        rule: name and parameters of the heuristic that the structure `around` corrects.
+        rule: name and parameters of the heuristic that the structures `around` and `steered`
+            correct.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
     """
 
@@ -123,11 +123,7 @@ class Learner:
 
     def __post_init__(self) -> None:
         """Checks the settings, naming the one that is out of range."""
-        if self.structure not in STRUCTURES:
-            known = ", ".join(STRUCTURES)
-            raise ValueError(f"structure: unknown {self.structure!r}; known: {known}")
-        if (self.rule is None) is (self.structure == "around"):
-            raise ValueError("rule: must be given for the structure 'around', and for no other")
+        check_structure(self.structure, self.rule)
         if self.rule is not None:  # as JSON can hold it
             object.__setattr__(self, "rule", described(self.rule))
         least = dict.fromkeys(("n_envs", "width", "segment_steps", "tape_steps"), 1)
@@ -152,7 +148,9 @@ class Learner:
         for spec in worlds_of(specification).values():
             env = build(spec, num_envs=1, split="train")
             try:
-                Actor(Layout.of(env), self.structure, 1, rule=rule_of(self.rule, env))
+                Actor(
+                    Layout.of(env), self.structure, 1, rule=rule_of(self.rule, self.structure, env)
+                )
             finally:
                 env.close()
 
@@ -217,7 +215,7 @@ class Learner:
         base, layout = next(iter(bases.values())), layouts[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed(seed, 2))
-            rule = rule_of(self.rule, next(iter(envs.values())))
+            rule = rule_of(self.rule, self.structure, next(iter(envs.values())))
             actor = Actor(layout, self.structure, self.width, self.initial_action, rule=rule)
             actor = actor.to(device)
         optimizer = torch.optim.Adam(actor.parameters(), lr=self.learning_rate)
@@ -350,7 +348,7 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
         told = {k: v for k, v in record["environment"].items() if k != "_target_" and v is not None}
         first = next(iter(worlds_of(told).values()))
         env = build({**first, "action": record["action_mode"]}, num_envs=1, split="train")
-        rule = rule_of(settings["rule"], env)
+        rule = rule_of(settings["rule"], settings["structure"], env)
         env.close()
     with torch.random.fork_rng(devices=[]):
         actor = Actor(
@@ -364,11 +362,6 @@ def load(folder: str | Path, which: str = "best") -> TrainedPolicy:
     saved = torch.load(archive, weights_only=True, map_location="cpu")
     actor.load_state_dict(saved["actor"])
     return TrainedPolicy(actor)
-
-
-def rule_of(description: Mapping[str, Any] | None, env: Any) -> Rule | None:
-    """The rule that is learned around, built for an environment; None: there is none."""
-    return None if description is None else Rule(description, env)
 
 
 def _turns(count: int, seed: int) -> Iterator[int]:

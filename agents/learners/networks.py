@@ -14,16 +14,43 @@ import numpy as np
 import torch
 from torch import nn
 
-from stockyard.agents.learners.around import HINTS, LIFT_DAYS, Aims, Rule
+from stockyard.agents.learners import around, steered
+from stockyard.agents.learners.around import LIFT_DAYS, Aims, Rule
 from stockyard.agents.learners.layout import GLOBAL_FIELDS, POSITION, Layout
+from stockyard.agents.learners.steered import Steering
 
-STRUCTURES = ("quantity", "order_up_to", "capped", "around")
-"""What the outputs mean where actions are quantities.
+STRUCTURES = {"quantity": 1, "order_up_to": 1, "capped": 2, "around": 1, "steered": steered.OUTPUTS}
+"""What the outputs mean where actions are quantities, and how many there are for a decision.
 
 quantity: units, as multiples of the mean demand. order_up_to: a level, of which the lane's echelon
 position falls short. capped: the same, and a largest order (Xin 2021; Sun & Van Mieghem 2019).
-around: a factor on what a named rule aims at, in retail tasks; see `around`.
+around: a factor on what a named rule aims at, in retail tasks; see `around`. steered: factors on
+what a rule for placement goes by; see `steered`.
 """
+
+HINTS = {"around": around.HINTS, "steered": steered.HINTS}
+"""Structures that a rule is learned in, and the features that tell what it does."""
+
+
+def check_structure(structure: str, rule: Mapping[str, Any] | None) -> None:
+    """Raises a ValueError for an unknown structure, and for one with a rule too many or too few."""
+    if structure not in STRUCTURES:
+        raise ValueError(f"structure: unknown {structure!r}; known: {', '.join(STRUCTURES)}")
+    if (rule is None) is (structure in HINTS):
+        raise ValueError(
+            f"rule: must be given for the structures {' and '.join(HINTS)}, and for no other"
+        )
+
+
+def rule_of(description: Mapping[str, Any] | None, structure: str, env: Any) -> Rule | None:
+    """The rule that is learned around or steered, built for an environment; None: there is none.
+
+    Raises:
+        ValueError: if there is no such rule, or none that can be learned in this way.
+    """
+    if description is None:
+        return None
+    return (steered.SteeredRule if structure == "steered" else Rule)(description, env)
 
 
 class Seen(NamedTuple):
@@ -32,7 +59,7 @@ class Seen(NamedTuple):
     rows: torch.Tensor  # (B, P, K, F) features of decisions
     shared: torch.Tensor | None  # (B, G) features of no decision
     position: torch.Tensor  # (B, P, K) units that levels are compared with
-    aims: Aims | None  # of the rule that is learned around
+    aims: Aims | Steering | None  # of the rule that is learned around or steered
 
 
 class DecisionNetwork(nn.Module):
@@ -128,7 +155,7 @@ class Actor(nn.Module):
             initial_action: where in (-1, 1) actions start that are no quantities; "rule": where a
                 plain rule stands at each decision (`Table.start`), in retail tasks.
             pools: what of the others a decision sees, where there are several.
-            rule: that is learned around, in the structure `around`.
+            rule: in the structures `around` and `steered`.
 
         Raises:
             ValueError: for an unknown structure, or a rule where there can be none.
@@ -139,20 +166,21 @@ class Actor(nn.Module):
             raise ValueError(f"structure: unknown {structure!r}; known: {known}")
         if initial_action == "rule" and layout.table is None:
             raise ValueError("initial_action: 'rule' is for retail tasks")
-        if structure == "around" and (layout.table is None or layout.mode != "quantity"):
-            raise ValueError("structure: 'around' is for retail tasks in mode 'quantity'")
-        if rule is not None and structure != "around":
-            raise ValueError("rule: is for the structure 'around'")
+        if structure in HINTS and (layout.table is None or layout.mode != "quantity"):
+            raise ValueError(f"structure: {structure!r} is for retail tasks in mode 'quantity'")
+        if rule is not None and structure not in HINTS:
+            raise ValueError(f"rule: is for the structures {' and '.join(HINTS)}")
         self.rule = rule
         self.structure = structure
         self.initial_action = initial_action
         self.pools = pools
         self._features = {**layout.features, **layout.global_features}
-        self.num_features = layout.num_features + (HINTS if structure == "around" else 0)
+        self.num_features = layout.num_features + HINTS.get(structure, 0)
+        self.num_outputs = STRUCTURES[structure] if layout.mode == "quantity" else 1
         self.network = DecisionNetwork(
             self.num_features,
             layout.num_globals,
-            2 if structure == "capped" else 1,
+            self.num_outputs,
             width,
             pools=pools if layout.num_products * layout.num_lanes > 1 else None,
         )
@@ -254,8 +282,8 @@ class Actor(nn.Module):
         """Actions (B, *action_shape), differentiable; the observation's fields are (B, *shape)."""
         seen = self.seen(observation)
         out = self.network(seen.rows, seen.shared)
-        if self.layout.mode != "quantity" or self.structure == "around":
-            return self.placed(out[..., 0], observation, seen)
+        if self.layout.mode != "quantity" or seen.aims is not None:
+            return self.placed(out, observation, seen)
         if self.structure == "quantity":
             multiple = nn.functional.softplus(out[..., 0] + self._first_order)
             return self._action(multiple * self._rate)
@@ -263,15 +291,15 @@ class Actor(nn.Module):
         return self._action(self._order_up_to(level, seen.position, out))
 
     def placed(
-        self, offset: torch.Tensor, observation: Mapping[str, torch.Tensor], seen: Seen
+        self, out: torch.Tensor, observation: Mapping[str, torch.Tensor], seen: Seen
     ) -> torch.Tensor:
-        """Actions at offsets (B, P, K) from where they start.
+        """Actions at outputs (B, P, K, outputs), which say how far from their start they are.
 
-        Offsets are on the scale of a log-odds, or around a rule as `around.Aims.times` takes them.
+        They are on the scale of a log-odds, or with a rule as its `times` takes them.
         """
         if seen.aims is not None:
-            return self._action(seen.aims.times(offset, seen.position, self._rate, self._lift))
-        place = torch.sigmoid(offset + self._start(observation))
+            return self._action(seen.aims.times(out, seen.position, self._rate, self._lift))
+        place = torch.sigmoid(out[..., 0] + self._start(observation))
         return self._action(self._low + self._span * place)
 
     def _start(self, observation: Mapping[str, torch.Tensor]) -> Any:
@@ -291,7 +319,7 @@ class Actor(nn.Module):
         if layout.table is not None:
             rows, shared = layout.table(observation)
             position = layout.table.position(observation)
-            if self.structure != "around":
+            if self.structure not in HINTS:
                 return Seen(rows, shared, position, None)
             if self.rule is None:
                 raise ValueError("rule: not built; take `policy.for_env(env)`")

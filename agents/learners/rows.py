@@ -68,9 +68,12 @@ class Rows:
         return self._observed()
 
     def step(self, offsets: NDArray[Any]) -> tuple[NDArray[np.float32], Floats, bool]:
-        """Takes offsets (R,); returns observations (R, O), rewards (R,) and whether it is over."""
+        """Takes offsets (R, outputs); returns observations (R, O), rewards (R,), and if it is over.
+
+        What is decided with several outputs is still one decision.
+        """
         view, track = self._view, self.track
-        shape = (self.batch, self.products, self.lanes)
+        shape = (self.batch, self.products, self.lanes, -1)
         with torch.inference_mode():
             where = torch.from_numpy(np.asarray(offsets, dtype=np.float32).reshape(shape))
             action = self.actor.placed(where, self._torch, self._seen).numpy().astype(np.float64)
@@ -159,7 +162,7 @@ class RowsVecEnv(VecEnv):
         super().__init__(
             sum(rows.num_rows for rows in self.worlds.values()),
             spaces.Box(-np.inf, np.inf, (size,), np.float32),
-            spaces.Box(-LARGEST_OFFSET, LARGEST_OFFSET, (1,), np.float32),
+            spaces.Box(-LARGEST_OFFSET, LARGEST_OFFSET, (first.actor.num_outputs,), np.float32),
         )
 
     def reset(self) -> VecEnvObs:
@@ -167,8 +170,8 @@ class RowsVecEnv(VecEnv):
         return np.concatenate([rows.reset() for rows in self.worlds.values()])
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Takes offsets (R, 1)."""
-        self._actions = actions[:, 0]
+        """Takes offsets (R, outputs)."""
+        self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """Steps every world."""

@@ -30,11 +30,11 @@ from stockyard.agents.learners.callbacks import (
     ValidationEvaluator,
 )
 from stockyard.agents.learners.course import Result, StopSignal, described, mixed
-from stockyard.agents.learners.hindsight import TrainedPolicy, rule_of
+from stockyard.agents.learners.hindsight import TrainedPolicy
 from stockyard.agents.learners.journal import save_weights
 from stockyard.agents.learners.layout import Layout
 from stockyard.agents.learners.mixture import MixedEvaluation, as_one, worlds_of
-from stockyard.agents.learners.networks import Actor, DecisionNetwork
+from stockyard.agents.learners.networks import Actor, DecisionNetwork, check_structure, rule_of
 from stockyard.agents.learners.rows import Rows, RowsVecEnv
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 
@@ -111,8 +111,9 @@ class Learner:
         others: weight, 0 to 1, of what the other products earn; see `rows`.
         width: units of each of two hidden layers.
         initial_action: where actions start; see `networks.Actor`.
-        rule: name and parameters of a heuristic to learn around, in mode `quantity`; None: actions
-            start at `initial_action`.
+        structure: "around" or "steered" in mode `quantity`, with a `rule`; see
+            `networks.STRUCTURES`. Without a rule actions start at `initial_action`.
+        rule: name and parameters of the heuristic.
         initial_log_std: of the offset from there, on the scale of a log-odds; around a rule, of
             the factor's logarithm to the base 2.
         clip_range: of PPO.
@@ -130,6 +131,7 @@ class Learner:
     others: float = 0.5
     width: int = 64
     initial_action: float | Literal["rule"] = "rule"
+    structure: str = "quantity"
     rule: Mapping[str, Any] | None = None
     initial_log_std: float = -1.2
     clip_range: float = 0.2
@@ -145,13 +147,9 @@ class Learner:
                 raise ValueError(f"{field}: must be a whole number >= 1")
         if not 0.0 <= self.others <= 1.0:
             raise ValueError(f"others: must lie in [0, 1], got {self.others}")
+        check_structure(self.structure, self.rule)
         if self.rule is not None:  # as JSON can hold it
             object.__setattr__(self, "rule", described(self.rule))
-
-    @property
-    def structure(self) -> str:
-        """What outputs mean where actions are quantities."""
-        return "quantity" if self.rule is None else "around"
 
     def check(self, specification: Specification | Sequence[Specification]) -> None:
         """Raises a ValueError if an environment is no retail task that rows are made of."""
@@ -159,7 +157,8 @@ class Learner:
             env = build(spec, num_envs=1, split="train")
             try:
                 layout = _checked(Layout.of(env), self.rule)
-                Actor(layout, self.structure, 1, rule=rule_of(self.rule, env))
+                rule = rule_of(self.rule, self.structure, env)
+                Actor(layout, self.structure, 1, rule=rule)
             finally:
                 env.close()
 
@@ -197,7 +196,7 @@ class Learner:
         bases: dict[str, Any] = {n: env.unwrapped for n, env in envs.items()}
         layouts = {n: _checked(Layout.of(env), self.rule) for n, env in envs.items()}
         layout, base = next(iter(layouts.values())), next(iter(bases.values()))
-        rule = rule_of(self.rule, next(iter(envs.values())))
+        rule = rule_of(self.rule, self.structure, next(iter(envs.values())))
         actor = Actor(layout, self.structure, self.width, self.initial_action, "rows", rule)
         rows = {
             n: Rows(
@@ -216,7 +215,7 @@ class Learner:
         policy = cast(SharedPolicy, model.policy)
         vec.expected = lambda seen: _expected(policy, seen)
         before = folder.read_record() if resume else {}
-        settings = {**dataclasses.asdict(self), "structure": self.structure, "pools": "rows"}
+        settings = {**dataclasses.asdict(self), "pools": "rows"}
         folder.update_record(
             name=name or folder.path.name,
             kind=self.kind,

@@ -7,9 +7,10 @@ from scipy import stats
 
 import stockyard.agents as agents
 from stockyard.agents.heuristics.base import Facts, search_of
-from stockyard.agents.heuristics.centres import Centres, fair_cover, level_share, within
+from stockyard.agents.heuristics.centres import Centres
 from stockyard.agents.heuristics.placement_lp import BUCKETS_DAYS, Fluid
 from stockyard.agents.heuristics.placement_margin import marginal_allocation
+from stockyard.agents.heuristics.rationing import fair_cover, level_share, within
 from stockyard.agents.oracles.locations import OnePeriod, fixed_lot_split
 from stockyard.envs import textbook
 from stockyard.envs.tasks.task import shaped

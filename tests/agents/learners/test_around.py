@@ -1,4 +1,4 @@
-"""Learning around a rule: it starts where the rule stands, and what it changes is learned."""
+"""Learning around a rule, or to steer one: it starts where the rule stands, and what it changes."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ from stockyard.agents.learners import hindsight, shared_ppo
 from stockyard.agents.learners.around import HINTS, Aims, Rule
 from stockyard.agents.learners.hindsight import TrainedPolicy
 from stockyard.agents.learners.layout import Layout
-from stockyard.agents.learners.networks import Actor
+from stockyard.agents.learners.networks import Actor, rule_of
 from stockyard.agents.learners.run_folder import RunFolder
+from stockyard.agents.learners.steered import OUTPUTS
 from stockyard.envs.tasks.task import shaped
 
 BUY = {
@@ -52,15 +53,19 @@ QUICK = {
     "burn_in_steps": 0,
     "tape_steps": 4,
     "device": "cpu",
-    "structure": "around",
 }
+LEARNED = [
+    ("space_priced_newsvendor", "around"),
+    ("pooled_reserve", "around"),
+    ("pooled_reserve", "steered"),
+]
 
 
-def untrained(env, rule, spread=0.0):
+def untrained(env, rule, structure="around", spread=0.0):
     """A network around a rule, with a last layer of some spread."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        actor = Actor(Layout.of(env), "around", 8, rule=Rule(rule, env))
+        actor = Actor(Layout.of(env), structure, 8, rule=rule_of(rule, structure, env))
         torch.nn.init.normal_(actor.network.last.weight, std=spread)
     return TrainedPolicy(actor)
 
@@ -72,14 +77,54 @@ def tensors(env):
     return shaped(fields, Layout.of(env).shapes)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_an_untrained_network_is_the_rule(case):
+@pytest.mark.parametrize(
+    ("case", "structure"), [*((case, "around") for case in CASES), ("pooled_reserve", "steered")]
+)
+def test_an_untrained_network_is_the_rule(case, structure):
     """Training starts at what the rule earns, whether or not the rule has levels of its own."""
     spec, rule = CASES[case]
     env = build(spec, num_envs=3, split="test")
-    heuristic = agents.make(env=env, **rule)
-    mine, theirs = (rollout(p, env, seed=0).returns for p in (untrained(env, rule), heuristic))
+    policies = untrained(env, rule, structure), agents.make(env=env, **rule)
+    mine, theirs = (rollout(policy, env, seed=0).returns for policy in policies)
     np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+def test_gradients_pass_through_the_steps_of_a_steered_rule():
+    """Each of the four factors moves stock as its gradient says, by differences in float64."""
+    env = build({**PLACE, "scenario": "steady"}, num_envs=4, split="test")
+    rule = rule_of(RESERVE, "steered", env)
+    fields = {name: values.double() for name, values in tensors(env).items()}
+    # a dock that is fuller than usual: all steps of the rule have something to do
+    fields["on_hand"][:, :, 0] += 12.0
+    steering = rule.aims(fields)
+    rate = torch.ones(steering.sizes.base.shape[1:], dtype=torch.float64)
+    weight = torch.rand(steering.sizes.base.shape, generator=torch.Generator().manual_seed(0))
+
+    def moved(out):
+        return (steering.times(out, steering.stocks.position, rate, rate) * weight).sum()
+
+    out = torch.zeros((*steering.sizes.base.shape, OUTPUTS), dtype=torch.float64)
+    out.requires_grad_()
+    moved(out).backward()
+    for k in range(OUTPUTS):
+        step = torch.zeros_like(out)
+        step[..., k] = weight  # not all alike: reserves are proportions
+        difference = (moved(out + 1e-6 * step) - moved(out - 1e-6 * step)).item() / 2e-6
+        assert abs(difference) > 1e-3, k
+        assert (out.grad * step).sum().item() == pytest.approx(difference, rel=1e-4)
+
+
+def test_a_steered_rule_never_moves_more_than_there_is():
+    """Whatever the network says: stock of the dock, along lanes that are there."""
+    env = build(PLACE, num_envs=4, split="test")
+    rule, fields = rule_of(RESERVE, "steered", env), tensors(env)
+    steering = rule.aims(fields)
+    shape, rate = steering.sizes.base.shape, torch.ones(steering.sizes.base.shape[1:])
+    for seed in range(4):
+        out = 4.0 * torch.randn((*shape, OUTPUTS), generator=torch.Generator().manual_seed(seed))
+        units = steering.times(out, steering.stocks.position, rate, rate)
+        assert (units >= 0.0).all()
+        assert (units.sum(-1) <= steering.stocks.dock * (1.0 + 1e-5)).all()
 
 
 def test_what_is_aimed_at_is_multiplied():
@@ -88,7 +133,7 @@ def test_what_is_aimed_at_is_multiplied():
     position, rate, lift = (torch.full((1, 1, 1), value) for value in (8.0, 7.0, 2.0))
     offsets = {0.0: 2.0 + 3.0, 50.0: 20.0 - 8.0 + 2.0 + 6.0, -50.0: 0.0 + 1.5}
     for offset, expected in offsets.items():
-        units = aims.times(torch.full((1, 1, 1), offset), position, rate[0], lift[0])
+        units = aims.times(torch.full((1, 1, 1, 1), offset), position, rate[0], lift[0])
         assert units.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -96,7 +141,7 @@ def test_an_order_that_is_not_placed_is_learned_too():
     """A level just below the position: the order is zero, its gradient is not."""
     aims = Aims(*(torch.full((1, 1, 1), value) for value in (9.0, 0.0, 0.0)))
     position, rate, lift = (torch.full((1, 1, 1), value) for value in (10.0, 7.0, 2.0))
-    offset = torch.zeros((1, 1, 1), requires_grad=True)
+    offset = torch.zeros((1, 1, 1, 1), requires_grad=True)
     units = aims.times(offset, position, rate[0], lift[0])
     units.sum().backward()
     assert units.item() == 0.0
@@ -107,7 +152,7 @@ def test_a_product_that_the_rule_gives_up_can_be_ordered():
     """Its level is zero, so no factor alone would start it."""
     aims = Aims(*(torch.zeros((1, 1, 1)) for _ in range(3)))
     rate = lift = torch.ones((1, 1))
-    assert aims.times(torch.ones((1, 1, 1)), torch.zeros((1, 1, 1)), rate, lift).item() > 0.0
+    assert aims.times(torch.ones((1, 1, 1, 1)), torch.zeros((1, 1, 1)), rate, lift).item() > 0.0
 
 
 def test_levels_say_what_the_rule_orders():
@@ -135,11 +180,11 @@ def test_the_network_sees_the_rules_level_and_price():
     assert (narrow[..., 0] < wide[..., 0]).any()
 
 
-@pytest.mark.parametrize("case", ["space_priced_newsvendor", "pooled_reserve"])
-def test_hindsight_keeps_the_rule_in_the_run_folder(case, tmp_path):
+@pytest.mark.parametrize(("case", "structure"), LEARNED)
+def test_hindsight_keeps_the_rule_in_the_run_folder(case, structure, tmp_path):
     """The rule is built anew for every environment that the weights are asked to play."""
     spec, rule = CASES[case]
-    learner = hindsight.Learner(**QUICK, rule=rule)
+    learner = hindsight.Learner(**QUICK, structure=structure, rule=rule)
     mixture = {**spec, "mixture": ["steady", "peak_event"]}
     # as the command tells it
     told = {
@@ -165,12 +210,19 @@ def test_hindsight_keeps_the_rule_in_the_run_folder(case, tmp_path):
     )
 
 
-@pytest.mark.parametrize("case", ["space_priced_newsvendor", "pooled_reserve"])
-def test_ppo_learns_around_a_rule(case, tmp_path):
+@pytest.mark.parametrize(("case", "structure"), LEARNED)
+def test_ppo_learns_around_a_rule(case, structure, tmp_path):
     """Before its first update its mean is the rule; what it leaves plays."""
     spec, rule = CASES[case]
     learner = shared_ppo.Learner(
-        n_envs=2, n_steps=2, batch_size=64, n_epochs=1, width=8, rule=rule, initial_log_std=-3.0
+        n_envs=2,
+        n_steps=2,
+        batch_size=64,
+        n_epochs=1,
+        width=8,
+        structure=structure,
+        rule=rule,
+        initial_log_std=-3.0,
     )
     learner.check(spec)
     told = {
@@ -192,11 +244,13 @@ def test_ppo_learns_around_a_rule(case, tmp_path):
 def test_a_rule_is_named_where_it_is_needed():
     """Every message says what is missing."""
     env = build(BUY, num_envs=1, split="test")
-    with pytest.raises(ValueError, match="rule: must be given for the structure 'around'"):
+    with pytest.raises(ValueError, match="rule: must be given for the structures around"):
         hindsight.Learner(structure="around")
     with pytest.raises(ValueError, match="rule: needs the name of a heuristic"):
         Rule({"space_use": 0.9}, env)
-    with pytest.raises(ValueError, match="rule: is for the structure 'around'"):
+    with pytest.raises(ValueError, match="rule: space_priced_newsvendor has no steps to steer"):
+        rule_of(PRICED, "steered", env)
+    with pytest.raises(ValueError, match="rule: is for the structures around"):
         Actor(Layout.of(env), "quantity", 8, rule=Rule(PRICED, env))
     cover = build({**BUY, "action": "cover"}, num_envs=1, split="test")
     with pytest.raises(ValueError, match="'around' is for retail tasks in mode 'quantity'"):

@@ -206,7 +206,7 @@ def test_rows_decide_as_the_network_does():
     model.policy.export(actor)
     with torch.inference_mode():
         expected = actor.placed(
-            torch.from_numpy(offsets.reshape(2, -1, 1)), rows._torch, rows._seen
+            torch.from_numpy(offsets.reshape(2, -1, 1, 1)), rows._torch, rows._seen
         )
         np.testing.assert_allclose(actor(rows._torch), expected, rtol=1e-4, atol=1e-5)
 
