@@ -114,9 +114,9 @@ class OptimalitySchema:
 class HeadroomSchema:
     """`headroom.yaml`, of `stockyard-headroom`."""
 
-    task: str = "replenishment"  # a file of conf/headroom: replenishment, placement
+    task: str = "replenishment"  # a file of conf/headroom
     stage: str = "evaluate"  # tune, train, bound, evaluate: each goes on where it was interrupted
-    scenarios: Any = None  # a list of names; null: the benchmark's
+    scenarios: Any = None  # a list of names; null: the contest's, or the benchmark's
     only: Any = None  # rules or learners by name, with * and ?; null: all
     runs: str = "runs/headroom"  # folder of results, by task
     page: str | None = None  # Markdown file, JSON and picture beside it; null: in `runs`

@@ -1,6 +1,7 @@
 """Who earns how much in every scenario, between the naive rule and perfect foresight.
 
-Four stages, each resumable, for each task (`replenishment`, `placement`):
+Four stages, each resumable, for each contest (`replenishment`, `placement`, and on the medium
+network `replenishment_medium`, `placement_medium`):
 
     stockyard-headroom stage=tune     tunes every rule in every scenario on training tapes
     stockyard-headroom stage=train    trains the learners; their weights go to agents/weights
@@ -43,7 +44,7 @@ def _command(config: DictConfig) -> None:
 
 
 def run(config: DictConfig) -> None:
-    """Runs one stage for one task."""
+    """Runs one stage of one contest."""
     with command_line.explained():
         contest = Contest.from_config(config)
         if config.stage not in STAGES:
@@ -89,12 +90,13 @@ def train(contest: Contest, config: DictConfig) -> None:
     """Trains the learners that have no weights yet."""
     from stockyard.scripts import headroom_work as work
 
+    own = [name for name, given in contest.learners.items() if given["experiment"]]
     cells = [
         (contest, name, tuple(config.overrides))
-        for name in contest.learners
+        for name in own
         if matches(name, config.only) and not contest.weights(name).is_dir()
     ]
-    print(f"{len(contest.learners)} trainings, {len(cells)} of them to do")
+    print(f"{len(own)} trainings, {len(cells)} of them to do")
     for done in workers(work.train_cell, cells, config.workers):
         print(f"{done['name']}: {done['steps']:,} steps, {done['seconds']:.0f} s", flush=True)
 

@@ -39,7 +39,7 @@ class Contest:
     rules: tuple[str, ...]  # judged on all test tapes
     slow: tuple[str, ...]  # judged on fewer
     costly: tuple[str, ...]  # tuned on fewer training tapes
-    learners: dict[str, dict[str, Any]]  # name with its seed -> experiment, seed, name
+    learners: dict[str, dict[str, Any]]  # name with its seed -> name, experiment, seed, weights
     scenarios: tuple[str, ...]
     folder: Path  # of results
 
@@ -56,16 +56,23 @@ class Contest:
         if config.task not in known:
             raise ValueError(f"task: unknown {config.task!r}; known: {', '.join(known)}")
         data = yaml.safe_load((CONTESTS / f"{config.task}.yaml").read_text(encoding="utf-8"))
-        scenarios = command_line.plain(config.scenarios) or BENCHMARK
+        scenarios = command_line.plain(config.scenarios) or data.get("scenarios") or BENCHMARK
         scenarios = [scenarios] if isinstance(scenarios, str) else scenarios
         for scenario in scenarios:
             if scenario not in names():
                 raise ValueError(f"scenarios: unknown {scenario!r}; known: {', '.join(names())}")
         learners = {
-            f"{name}_s{seed}": {"experiment": given["experiment"], "seed": seed, "name": name}
+            f"{name}_s{seed}": {
+                "name": name,
+                "experiment": given["experiment"],
+                "seed": seed,
+                "weights": f"{config.task}/{name}_s{seed}",
+            }
             for name, given in data["learners"].items()
             for seed in given["seeds"]
         }
+        for name, weights in data.get("guests", {}).items():  # trained for another contest
+            learners[name] = {"name": name, "experiment": None, "weights": weights}
         return cls(
             task=config.task,
             env=dict(data["env"]),
@@ -137,7 +144,7 @@ class Contest:
 
     def weights(self, learner: str) -> Path:
         """The folder of a trained learner."""
-        return WEIGHTS / self.task / learner
+        return WEIGHTS / self.learners[learner]["weights"]
 
     def trained(self) -> list[str]:
         """The learners that have weights."""

@@ -196,8 +196,8 @@ def _lines(
         "",
         "## Transfer: difference to the best tuned rule of each scenario, percent of its profit",
         "",
-        "Rows are learners; a generalist was trained on a mixture of all scenarios, a specialist "
-        "on the one in its name.",
+        "Rows are learners; a generalist was trained on a mixture of scenarios, a specialist on "
+        "the one in its name, and what is called small on the small network.",
         "",
         *_transfer_table(contest, summary, groups),
         "",
@@ -335,7 +335,7 @@ def _transfer_table(
         cells = []
         for told in summary.values():
             values = [told["against_best_rival"][name]["percent"] for name in names]
-            cells.append(f"{np.mean(values):+.1f}")
+            cells.append(f"{np.mean(values):+.2f}")
         lines.append(_row([group, *cells]))
     return lines
 
@@ -396,6 +396,6 @@ def draw(path: Path, contest: Contest, summary: Mapping[str, Any]) -> None:
     axes.set_xlabel(label)
     ends = ": naive is 0, perfect information 100" if key == "gap_closed" else ""
     axes.set_title(f"{contest.task}{ends}", loc="left", fontsize=10)
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0.0, -0.28))
+    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower left")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -19,9 +19,27 @@ SMALL = {
         "rules": ["constant_order", "newsvendor"],
         "slow": ["base_stock"],
         "costly": ["base_stock"],
+        "learners": {"pupil": {"experiment": "replenishment_peak_event_hindsight", "seeds": [0]}},
+    },
+    "visited": {
+        "env": {"id": "stockyard/Replenishment-v0", "size": "small", "horizon": 42},
+        "scenarios": ["demand_drop"],
+        "naive": "naive",
+        "rules": [],
+        "slow": [],
+        "costly": [],
         "learners": {},
-    }
+        "guests": {"visitor": "replenishment/pupil_s0"},
+    },
 }
+QUICK = [
+    "env.horizon=28",
+    "agent.n_envs=2",
+    "agent.width=4",
+    "total_steps=208",
+    "eval.tapes=2",
+    "eval.every=104",
+]
 
 
 @pytest.fixture
@@ -96,6 +114,25 @@ def test_all_stages_run_and_resume(folders: Path, no_hydra: None, monkeypatch: A
     run(folders, "evaluate", page=page)  # all from the results that are kept
     again = json.loads(page.with_suffix(".json").read_text())
     assert again["scenarios"] == told["scenarios"]
+
+
+def test_a_learner_is_trained_once_and_is_a_guest_elsewhere(
+    folders: Path, no_hydra: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was trained for one contest is judged in another, which does not train it."""
+    run(folders, "train", overrides=QUICK)
+    kept = {path.name for path in (folders / "weights/replenishment/pupil_s0").iterdir()}
+    assert kept == {"run.json", "config.yaml", "evaluations.json", "best_model.zip"}
+    run(folders, "train", overrides=QUICK)
+    assert "1 trainings, 0 of them to do" in capsys.readouterr().out
+    run(folders, "train", task="visited", scenarios=None)
+    assert "0 trainings" in capsys.readouterr().out
+    page = folders / "page.md"
+    run(folders, "evaluate", task="visited", scenarios=None, page=page)
+    told = json.loads(page.with_suffix(".json").read_text())
+    assert set(told["scenarios"]) == {"demand_drop"}
+    assert set(told["scenarios"]["demand_drop"]["profit"]) == {"naive", "visitor"}
+    assert told["training"]["visitor"]["steps"] >= 208
 
 
 def test_an_interruption_keeps_what_was_known(
