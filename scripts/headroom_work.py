@@ -18,7 +18,7 @@ KEPT = ("run.json", "config.yaml", "evaluations.json", "best_model.zip")
 """Files of a run folder that are kept beside the code."""
 
 COSTLY = 8
-"""A costly rule is tuned on one of so many training tapes."""
+"""A costly rule is tuned on one of so many training tapes, a slow one on half of those."""
 
 MANY = 4
 """Parameters from which on a search begins with trials all over the space."""
@@ -40,7 +40,8 @@ def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[st
     many = search is not None and len(search.space(Facts(probe))) >= MANY
     probe.close()
     is_costly = rule in contest.costly
-    fewer = max(tapes // COSTLY, 1) if is_costly else tapes
+    part = COSTLY * (2 if rule in contest.slow else 1)
+    fewer = max(tapes // part, 1) if is_costly else tapes
     before = contest.tuned(scenario).get(rule)
     attempts = 0 if before is None else int(before.get("attempts", 1))
     trials = (12 if is_costly else 60) * 2**attempts
