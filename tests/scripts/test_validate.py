@@ -1,7 +1,7 @@
 """`stockyard-validate`: the table of known answers against oracles and environments."""
 
+import functools
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,32 +27,10 @@ instances:
 """
 
 
-@pytest.fixture(autouse=True)
-def place(monkeypatch, tmp_path):
-    """An empty folder to run in."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    return tmp_path
-
-
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command in this process and returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stockyard-validate", *arguments])
-        try:
-            validate.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        out, err = capsys.readouterr()
-        return code or 0, out, err
-
-    return run
+def command(place, command):
+    """Runs the command in an empty folder."""
+    return functools.partial(command, validate)
 
 
 def report(name="out.json"):
