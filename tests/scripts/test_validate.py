@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stockyard.agents.oracles import verification
+from stockyard.agents.oracles import known_answers
 from stockyard.envs import textbook
 from stockyard.scripts import validate
 
@@ -40,7 +40,7 @@ def report(name="out.json"):
 
 @pytest.mark.parametrize(
     "problem",
-    dict.fromkeys(i.problem for i in verification.load_table() if i.short),
+    dict.fromkeys(i.problem for i in known_answers.load_table() if i.short),
 )
 def test_the_short_form_agrees(command, problem):
     """Every problem has an instance that is simulated, or says why it is not."""
@@ -60,7 +60,7 @@ def test_the_short_form_agrees(command, problem):
 
 def test_every_textbook_problem_has_an_instance_of_the_short_form():
     """A problem without one would not be simulated in the tests."""
-    assert set(textbook.PROBLEMS) <= {i.problem for i in verification.load_table() if i.short}
+    assert set(textbook.PROBLEMS) <= {i.problem for i in known_answers.load_table() if i.short}
 
 
 def test_a_user_s_table_is_validated(command):
@@ -181,7 +181,7 @@ def test_a_mistake_is_told_in_one_line(command, arguments, message):
 
 def test_patterns_choose_instances():
     """By name of an instance or problem."""
-    table = verification.load_table()
+    table = known_answers.load_table()
     assert {i.problem for i in validate.chosen(table, "lost_sales")} == {"lost_sales"}
     assert {i.id[:3] for i in validate.chosen(table, ["A3*", "D2/?"])} == {"A3a", "A3_", "D2/"}
     assert len(validate.chosen(table)) == len(table)
