@@ -144,7 +144,7 @@ class Contest:
 
     def weights(self, learner: str) -> Path:
         """The folder of a trained learner."""
-        return WEIGHTS / self.learners[learner]["weights"]
+        return WEIGHTS / str(self.learners[learner]["weights"])
 
     def trained(self) -> list[str]:
         """The learners that have weights."""
