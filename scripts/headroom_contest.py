@@ -144,7 +144,7 @@ class Contest:
 
     def weights(self, learner: str) -> Path:
         """The folder of a trained learner."""
-        return WEIGHTS / self.learners[learner]["weights"]
+        return WEIGHTS / str(self.learners[learner]["weights"])
 
     def trained(self) -> list[str]:
         """The learners that have weights."""
@@ -183,9 +183,9 @@ class Contest:
             content = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         else:
             content = self.parameters(scenario, policy)
-        from stockyard.envs.scenarios.scenario import library_file
+        from stockyard.envs.scenarios.scenario import named_file
 
-        world = library_file(scenario).read_text(encoding="utf-8")
+        world = named_file(scenario).read_text(encoding="utf-8")
         known = [policy, self.spec(scenario), world, metadata.version("stockyard"), content]
         text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

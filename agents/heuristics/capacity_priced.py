@@ -230,22 +230,38 @@ def _limited_levels(facts: Facts, points: StockingPoints, price: float | None) -
     return [float(x) for x in levels(high)]
 
 
-def _slack(low: float, high: float) -> Parameter:
-    return Parameter("slack_days", low, high, least=-30.0, most=60.0)
-
-
 def _needs_retail(rule: str, facts: Facts) -> None:
     StockingPoints(facts, rule)
     if not facts.has_forecast:
         raise ValueError(f"{rule}: needs a retail world, which shows forecasts and capacities")
 
 
-def _priced_space(facts: Facts) -> tuple[Parameter, ...]:
-    _needs_retail("priced_newsvendor", facts)
-    return (Parameter("space_price", 0.0, 2.0, least=0.0), _slack(-4.0, 16.0))
+def _in_retail(rule: str, *parameters: Parameter) -> Callable[[Facts], tuple[Parameter, ...]]:
+    """The ranges in which a rule is tuned in retail worlds."""
+
+    def space(facts: Facts) -> tuple[Parameter, ...]:
+        _needs_retail(rule, facts)
+        return parameters
+
+    return space
 
 
-@tuned_by(_priced_space)
+def _slack(low: float, high: float) -> Parameter:
+    return Parameter("slack_days", low, high, least=-30.0, most=60.0)
+
+
+_SPACE_USE = Parameter("space_use", 0.6, 1.4, least=0.05)
+_RECEIVING_USE = Parameter("receiving_use", 0.6, 1.4, least=0.05)
+_ENTRY_SHARE = Parameter("entry_share", 0.0, 0.6, least=0.0, most=1.0)
+_DOCK_AHEAD = Parameter("dock_ahead", 0.0, 1.0, least=0.0)
+_SUPPLY_AHEAD = Parameter("supply_ahead", 0.0, 1.0, least=0.0)
+
+
+@tuned_by(
+    _in_retail(
+        "priced_newsvendor", Parameter("space_price", 0.0, 2.0, least=0.0), _slack(-4.0, 16.0)
+    )
+)
 def priced_newsvendor(
     env: Any, space_price: float | None = None, slack_days: float | None = None
 ) -> OrderingRule:
@@ -274,19 +290,7 @@ def priced_newsvendor(
     )
 
 
-def _use(name: str) -> Parameter:
-    return Parameter(name, 0.6, 1.4, least=0.05)
-
-
-_ENTRY = Parameter("entry_share", 0.0, 0.6, least=0.0, most=1.0)
-
-
-def _space_priced_space(facts: Facts) -> tuple[Parameter, ...]:
-    _needs_retail("space_priced_newsvendor", facts)
-    return (_use("space_use"), _slack(0.0, 16.0), _ENTRY)
-
-
-@tuned_by(_space_priced_space)
+@tuned_by(_in_retail("space_priced_newsvendor", _SPACE_USE, _slack(0.0, 16.0), _ENTRY_SHARE))
 def space_priced_newsvendor(
     env: Any,
     space_use: float | None = None,
@@ -301,25 +305,21 @@ def space_priced_newsvendor(
         slack_days: days that levels cover beyond quoted lead time and review.
         entry_share: part of the price that units pay that are sold within the cover.
     """
-    facts = Facts(env)
-    _needs_retail("space_priced_newsvendor", facts)
-    if space_use is None:
-        return space_priced_newsvendor(env, **tuned("space_priced_newsvendor", facts))
-    return CapacityPriced(
-        facts,
+    return _finding_prices(
+        env,
         "space_priced_newsvendor",
-        space_use=space_use,
+        space_use,
+        None,
         slack_days=slack_days,
         entry_share=entry_share,
     )
 
 
-def _both_space(facts: Facts) -> tuple[Parameter, ...]:
-    _needs_retail("capacity_priced_newsvendor", facts)
-    return (_use("space_use"), _use("receiving_use"), _slack(0.0, 16.0), _ENTRY)
-
-
-@tuned_by(_both_space)
+@tuned_by(
+    _in_retail(
+        "capacity_priced_newsvendor", _SPACE_USE, _RECEIVING_USE, _slack(0.0, 16.0), _ENTRY_SHARE
+    )
+)
 def capacity_priced_newsvendor(
     env: Any,
     space_use: float | None = None,
@@ -337,21 +337,27 @@ def capacity_priced_newsvendor(
         slack_days: days that levels cover beyond quoted lead time and review.
         entry_share: part of the price of space that units pay that are sold within the cover.
     """
-    return _both(
-        env, "capacity_priced_newsvendor", space_use, receiving_use, slack_days, entry_share
+    return _finding_prices(
+        env,
+        "capacity_priced_newsvendor",
+        space_use,
+        receiving_use,
+        slack_days=slack_days,
+        entry_share=entry_share,
     )
 
 
-def _prebuilding_space(facts: Facts) -> tuple[Parameter, ...]:
-    _needs_retail("prebuilding_newsvendor", facts)
-    ahead = (
-        Parameter("dock_ahead", 0.0, 1.0, least=0.0),
-        Parameter("supply_ahead", 0.0, 1.0, least=0.0),
+@tuned_by(
+    _in_retail(
+        "prebuilding_newsvendor",
+        _SPACE_USE,
+        _RECEIVING_USE,
+        _slack(0.0, 16.0),
+        _ENTRY_SHARE,
+        _DOCK_AHEAD,
+        _SUPPLY_AHEAD,
     )
-    return (_use("space_use"), _use("receiving_use"), _slack(0.0, 16.0), _ENTRY, *ahead)
-
-
-@tuned_by(_prebuilding_space)
+)
 def prebuilding_newsvendor(
     env: Any,
     space_use: float | None = None,
@@ -376,40 +382,26 @@ def prebuilding_newsvendor(
         dock_ahead: days more of cover for each day of receiving announced to be lost.
         supply_ahead: the same for each day of a product's supplier.
     """
-    return _both(
+    return _finding_prices(
         env,
         "prebuilding_newsvendor",
         space_use,
         receiving_use,
-        slack_days,
-        entry_share,
+        slack_days=slack_days,
+        entry_share=entry_share,
         dock_ahead=dock_ahead,
         supply_ahead=supply_ahead,
     )
 
 
-def _both(
-    env: Any,
-    name: str,
-    space_use: float | None,
-    receiving_use: float | None,
-    slack_days: float,
-    entry_share: float,
-    **others: float,
+def _finding_prices(
+    env: Any, name: str, space_use: float | None, receiving_use: float | None, **others: float
 ) -> CapacityPriced:
+    """A rule that finds its prices, with the numbers given; without `space_use` all are tuned."""
     facts = Facts(env)
     _needs_retail(name, facts)
     if space_use is None:
         if receiving_use is not None:
             raise ValueError("space_use: must be given beside receiving_use")
-        found = tuned(name, facts)
-        return CapacityPriced(facts, name, **found)
-    return CapacityPriced(
-        facts,
-        name,
-        space_use=space_use,
-        receiving_use=receiving_use,
-        slack_days=slack_days,
-        entry_share=entry_share,
-        **others,
-    )
+        return CapacityPriced(facts, name, **tuned(name, facts))
+    return CapacityPriced(facts, name, space_use=space_use, receiving_use=receiving_use, **others)

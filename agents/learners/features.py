@@ -11,6 +11,7 @@ them. Without them a network orders each product as if it were alone.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -88,7 +89,7 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}")
 
 
-class Table:
+class Table(ABC):
     """Features of a retail task: observations in, rows and pooled features out."""
 
     name: str
@@ -131,6 +132,7 @@ class Table:
         """(P, K) mean demand that a decision serves, units per day."""
         return np.asarray(self.facts.rate[:, None])
 
+    @abstractmethod
     def __call__(self, observation: Observation) -> tuple[Array, Array]:
         """Features of a batch.
 
@@ -140,11 +142,10 @@ class Table:
         Returns:
             (B, P, K, F) rows of decisions and (B, G) features of no decision.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self, observation: Observation) -> Array:
         """Where a plain rule would stand in the range of actions, (B, P, K) in (0, 1)."""
-        raise NotImplementedError
 
     def position(self, observation: Observation) -> Array:
         """Stock that a decision's level is compared with, (B, P, K) units."""

@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
+from stockyard.agents.evaluation.rollout import Specification, build
 from stockyard.agents.learners.course import Bar, Result, StopSignal, described, mixed
 from stockyard.agents.learners.journal import Journal
 from stockyard.agents.learners.layout import Layout
-from stockyard.agents.learners.mixture import MixedEvaluation, as_one, worlds_of
+from stockyard.agents.learners.mixture import worlds_of
 from stockyard.agents.learners.networks import Actor, check_structure, rule_of
-from stockyard.agents.learners.run_folder import RunFolder, provenance
+from stockyard.agents.learners.run import Run, check_worlds
+from stockyard.agents.learners.run_folder import RunFolder
 from stockyard.agents.learners.walk import Walk
 from stockyard.envs.tasks.task import shaped
 
@@ -145,14 +146,7 @@ class Learner:
 
     def check(self, specification: Specification | Sequence[Specification]) -> None:
         """Raises a ValueError if an environment hands out what these networks do not decide."""
-        for spec in worlds_of(specification).values():
-            env = build(spec, num_envs=1, split="train")
-            try:
-                Actor(
-                    Layout.of(env), self.structure, 1, rule=rule_of(self.rule, self.structure, env)
-                )
-            finally:
-                env.close()
+        check_worlds(specification, self.structure, self.rule)
 
     def train(
         self,
@@ -200,75 +194,48 @@ class Learner:
             name: For run.json and the model card; None for the folder's.
             description: The environment as run.json shall tell it; None for the specification.
         """
-        folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
-        started = time.perf_counter()
+        run = Run(specification, folder, resume, backend="torch", dtype="float32")
+        steps, folder = run.steps, run.folder
         batch, device = n_envs or self.n_envs, _device(self.device)
-        steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
-        worlds = worlds_of(specification)
-        torch_arrays = {"backend": "torch", "dtype": "float32"}
-        envs = {
-            name: build({**spec, **torch_arrays}, num_envs=1, split="train")
-            for name, spec in worlds.items()
-        }
-        bases: dict[str, Any] = {name: env.unwrapped for name, env in envs.items()}
-        layouts = [Layout.of(env) for env in envs.values()]
-        base, layout = next(iter(bases.values())), layouts[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed(seed, 2))
-            rule = rule_of(self.rule, self.structure, next(iter(envs.values())))
-            actor = Actor(layout, self.structure, self.width, self.initial_action, rule=rule)
+            rule = run.rule(self.rule, self.structure)
+            actor = Actor(run.layout, self.structure, self.width, self.initial_action, rule=rule)
             actor = actor.to(device)
         optimizer = torch.optim.Adam(actor.parameters(), lr=self.learning_rate)
-        if checkpoint is not None:
-            saved = torch.load(checkpoint, weights_only=True, map_location=device)
+        if run.checkpoint is not None:
+            saved = torch.load(run.checkpoint, weights_only=True, map_location=device)
             actor.load_state_dict(saved["actor"])
             optimizer.load_state_dict(saved["optimizer"])
-        before = folder.read_record() if resume else {}
-        folder.update_record(
-            name=name or folder.path.name,
+        run.begin(
+            name=name,
+            description=description,
+            against=against,
             kind=self.kind,
             algorithm="hindsight",
             settings=dataclasses.asdict(self),
             seed=seed,
             n_envs=batch,
             total_steps=total_steps,
-            environment=described(description or as_one(specification)),
-            action_mode=base.action_mode,
-            layout=layout.to_dict(),
-            reward_scale=float(base.reward_scale),
-            against=dict(against or {}),
-            **provenance(),
         )
-        tapes = {
-            name: build({**spec, "action": base.action_mode}, num_envs=eval_tapes, split=eval_split)
-            for name, spec in worlds.items()
-            if eval_tapes > 0
-        }
-
-        players = {n: TrainedPolicy(actor).for_env(e) for n, e in tapes.items()}
-
-        def run() -> Evaluation | MixedEvaluation:
-            parts = {n: rollout(players[n], e, seed=eval_seed) for n, e in tapes.items()}
-            scales = {n: b.reward_scale / b.periods_per_step for n, b in bases.items()}
-            return next(iter(parts.values())) if len(parts) == 1 else MixedEvaluation(parts, scales)
-
-        evaluated = run if tapes else None
+        run.open_validation(TrainedPolicy(actor).for_env, eval_tapes, eval_split, eval_seed)
+        evaluated = run.evaluate if run.tapes else None
         journal = Journal(
             folder, actor, optimizer, evaluated, against or {}, steps, checkpoint_keep
         )
-        journal.training_seconds = before.get("training_seconds", 0.0)
+        journal.training_seconds = run.before.get("training_seconds", 0.0)
         bar = Bar(total_steps, steps, journal.curve) if progress else None
         # Tapes of a resumed run must not be those of its first part.
         walks = [
             Walk(
                 env.unwrapped,
                 self,
-                actor.twin(its, env),
+                actor.twin(run.layouts[world], env),
                 batch,
                 mixed(seed, steps, 1, *[k][:k]),
                 device,
             )
-            for k, (env, its) in enumerate(zip(envs.values(), layouts, strict=True))
+            for k, (world, env) in enumerate(run.envs.items())
         ]
         turns = _turns(len(walks), mixed(seed, steps, 3))
         stop = StopSignal()
@@ -309,23 +276,10 @@ class Learner:
         journal.close(steps)
         if bar is not None:
             bar.close()
-        seconds = time.perf_counter() - started
-        interrupted = stop.signal is not None and steps < total_steps
-        folder.update_record(
-            steps=steps,
-            seconds=seconds + before.get("seconds", 0.0),
+        return run.finish(
+            steps,
+            interrupted=stop.signal is not None and steps < total_steps,
             training_seconds=journal.training_seconds,
-            interrupted=interrupted,
-        )
-        folder.write_model_card()
-        for built in (*envs.values(), *tapes.values()):
-            built.close()
-        return Result(
-            folder=folder.path,
-            steps=steps,
-            seconds=seconds,
-            interrupted=interrupted,
-            best_validation=folder.read_record().get("best_validation"),
         )
 
 

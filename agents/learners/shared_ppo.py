@@ -7,7 +7,6 @@ trainer uses, so a run folder holds plain tensors and plays worlds of any size.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,7 +20,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
-from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
+from stockyard.agents.evaluation.rollout import Evaluation, Specification
 from stockyard.agents.learners import hindsight
 from stockyard.agents.learners.callbacks import (
     Checkpoints,
@@ -33,10 +32,11 @@ from stockyard.agents.learners.course import Result, StopSignal, described, mixe
 from stockyard.agents.learners.hindsight import TrainedPolicy
 from stockyard.agents.learners.journal import save_weights
 from stockyard.agents.learners.layout import Layout
-from stockyard.agents.learners.mixture import MixedEvaluation, as_one, worlds_of
-from stockyard.agents.learners.networks import Actor, DecisionNetwork, check_structure, rule_of
+from stockyard.agents.learners.mixture import MixedEvaluation
+from stockyard.agents.learners.networks import Actor, DecisionNetwork, check_structure
 from stockyard.agents.learners.rows import Rows, RowsVecEnv
-from stockyard.agents.learners.run_folder import RunFolder, provenance
+from stockyard.agents.learners.run import Run, check_worlds
+from stockyard.agents.learners.run_folder import RunFolder
 
 load = hindsight.load
 """Loads the policy of a run folder: plain tensors, nothing is unpickled."""
@@ -153,14 +153,7 @@ class Learner:
 
     def check(self, specification: Specification | Sequence[Specification]) -> None:
         """Raises a ValueError if an environment is no retail task that rows are made of."""
-        for spec in worlds_of(specification).values():
-            env = build(spec, num_envs=1, split="train")
-            try:
-                layout = _checked(Layout.of(env), self.rule)
-                rule = rule_of(self.rule, self.structure, env)
-                Actor(layout, self.structure, 1, rule=rule)
-            finally:
-                env.close()
+        check_worlds(specification, self.structure, self.rule, self._check_layout)
 
     def train(
         self,
@@ -186,74 +179,55 @@ class Learner:
 
         Args are those of `hindsight.Learner.train`; steps count the decisions of all rows.
         """
-        folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
-        started = time.perf_counter()
-        done_steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
+        run = Run(specification, folder, resume, backend="numpy", dtype="float64")
+        done_steps, folder = run.steps, run.folder
         batch = n_envs or self.n_envs
-        worlds = worlds_of(specification)
-        plain = {"backend": "numpy", "dtype": "float64"}
-        envs = {n: build({**s, **plain}, num_envs=1, split="train") for n, s in worlds.items()}
-        bases: dict[str, Any] = {n: env.unwrapped for n, env in envs.items()}
-        layouts = {n: _checked(Layout.of(env), self.rule) for n, env in envs.items()}
-        layout, base = next(iter(layouts.values())), next(iter(bases.values()))
-        rule = rule_of(self.rule, self.structure, next(iter(envs.values())))
-        actor = Actor(layout, self.structure, self.width, self.initial_action, "rows", rule)
+        for layout in run.layouts.values():
+            self._check_layout(layout)
+        rule = run.rule(self.rule, self.structure)
+        actor = Actor(run.layout, self.structure, self.width, self.initial_action, "rows", rule)
         rows = {
-            n: Rows(
-                bases[n],
-                actor.twin(layouts[n], envs[n]),
+            world: Rows(
+                base,
+                actor.twin(run.layouts[world], run.envs[world]),
                 batch,
                 mixed(seed, done_steps, k),
                 self.others,
                 4.0 * (1.0 - self.gamma),  # so that returns are of order one
             )
-            for k, n in enumerate(worlds)
+            for k, (world, base) in enumerate(run.bases.items())
         }
         vec = RowsVecEnv(rows, self.gamma)
-        model = self._model(vec, actor, mixed(seed, done_steps, 2), checkpoint)
+        model = self._model(vec, actor, mixed(seed, done_steps, 2), run.checkpoint)
         model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         policy = cast(SharedPolicy, model.policy)
         vec.expected = lambda seen: _expected(policy, seen)
-        before = folder.read_record() if resume else {}
-        settings = {**dataclasses.asdict(self), "pools": "rows"}
-        folder.update_record(
-            name=name or folder.path.name,
+        run.begin(
+            name=name,
+            description=description,
+            against=against,
             kind=self.kind,
             algorithm="PPO",
-            settings=settings,
+            settings={**dataclasses.asdict(self), "pools": "rows"},
             seed=seed,
             n_envs=batch,
             total_steps=total_steps,
-            environment=described(description or as_one(specification)),
-            action_mode=base.action_mode,
-            layout=layout.to_dict(),
-            reward_scale=float(base.reward_scale),
-            against=dict(against or {}),
-            **provenance(),
         )
-        tapes = {
-            n: build({**s, "action": base.action_mode}, num_envs=eval_tapes, split=eval_split)
-            for n, s in worlds.items()
-            if eval_tapes > 0
-        }
+        run.open_validation(TrainedPolicy(actor).for_env, eval_tapes, eval_split, eval_seed)
 
-        players = {n: TrainedPolicy(actor).for_env(e) for n, e in tapes.items()}
-
-        def run() -> Evaluation | MixedEvaluation:
+        def evaluated() -> Evaluation | MixedEvaluation:
             policy.export(actor)
-            parts = {n: rollout(players[n], e, seed=eval_seed) for n, e in tapes.items()}
-            scales = {n: b.reward_scale / b.periods_per_step for n, b in bases.items()}
-            return next(iter(parts.values())) if len(parts) == 1 else MixedEvaluation(parts, scales)
+            return run.evaluate()
 
         def save_best() -> None:
             save_weights(folder.best_model, actor)
 
-        evaluator = ValidationEvaluator(folder, run, eval_every, against or {}, save_best)
+        evaluator = ValidationEvaluator(folder, evaluated, eval_every, against or {}, save_best)
         checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep)
         stop = StopSignal()
         callbacks: list[BaseCallback] = [_Figures(vec), checkpoints, StopRequest(stop)]
-        callbacks += [evaluator] if tapes else []
-        callbacks += [ProgressBar(total_steps, evaluator.curve if tapes else None)] * progress
+        callbacks += [evaluator] if run.tapes else []
+        callbacks += [ProgressBar(total_steps, evaluator.curve if run.tapes else None)] * progress
         try:
             if done_steps < total_steps:
                 with stop.listening():
@@ -269,23 +243,22 @@ class Learner:
         save_weights(folder.model, actor)
         if not folder.best_model.is_file():
             save_best()
-        seconds = time.perf_counter() - started
-        interrupted = stop.signal is not None and model.num_timesteps < total_steps
-        folder.update_record(
-            steps=model.num_timesteps,
-            seconds=seconds + before.get("seconds", 0.0),
-            interrupted=interrupted,
+        return run.finish(
+            model.num_timesteps,
+            interrupted=stop.signal is not None and model.num_timesteps < total_steps,
         )
-        folder.write_model_card()
-        for built in (*envs.values(), *tapes.values()):
-            built.close()
-        return Result(
-            folder=folder.path,
-            steps=model.num_timesteps,
-            seconds=seconds,
-            interrupted=interrupted,
-            best_validation=folder.read_record().get("best_validation"),
-        )
+
+    def _check_layout(self, layout: Layout) -> None:
+        """Refuses all but retail tasks in a mode that is no quantity, or where a rule gives those.
+
+        Raises:
+            ValueError: for any other.
+        """
+        if layout.table is None or (layout.mode == "quantity" and self.rule is None):
+            raise ValueError(
+                "ppo_shared: learns covers and multiples in retail tasks, and quantities around a "
+                "`rule`; for others and textbook problems take agent=ppo or agent=hindsight"
+            )
 
     def _model(self, vec: RowsVecEnv, actor: Actor, seed: int, checkpoint: Path | None) -> PPO:
         """Builds the model, or takes it from a checkpoint."""
@@ -337,17 +310,3 @@ def _expected(policy: SharedPolicy, seen: np.ndarray[Any, Any]) -> Any:
     """What the critic expects from observations (R, O) on, (R,)."""
     with torch.inference_mode():
         return policy.predict_values(torch.from_numpy(seen)).numpy()[:, 0]
-
-
-def _checked(layout: Layout, rule: Mapping[str, Any] | None) -> Layout:
-    """The layout of a retail task in a mode that is no quantity, or where a rule gives those.
-
-    Raises:
-        ValueError: for any other.
-    """
-    if layout.table is None or (layout.mode == "quantity" and rule is None):
-        raise ValueError(
-            "ppo_shared: learns covers and multiples in retail tasks, and quantities around a "
-            "`rule`; for others and textbook problems take agent=ppo or agent=hindsight"
-        )
-    return layout

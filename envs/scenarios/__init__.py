@@ -12,7 +12,7 @@ from stockyard.envs.network.martingale import MartingaleDemand
 from stockyard.envs.network.standing_rules import Rule, resolve_rule
 from stockyard.envs.network.world import Opening, World
 from stockyard.envs.scenarios.presets import SIZES
-from stockyard.envs.scenarios.scenario import Scenario, library_file, names
+from stockyard.envs.scenarios.scenario import Scenario, named_file, names
 from stockyard.envs.tasks.shown_forecast import resolve_forecast
 
 __all__ = ["BENCHMARK", "Scenario", "WorldBuilder", "build_world", "names"]
@@ -107,10 +107,10 @@ def _resolved(scenario: Any) -> Scenario | WorldBuilder:
             raise ValueError(f"scenario: there is no file {str(scenario)!r}")
         return Scenario.from_yaml(scenario)
     if isinstance(scenario, str):
-        return Scenario.from_yaml(library_file(scenario))
+        return Scenario.from_yaml(named_file(scenario))
     if isinstance(scenario, Mapping):
         if set(scenario) == {"name"} and scenario["name"] in names():  # as configurations tell it
-            return Scenario.from_yaml(library_file(scenario["name"]))
+            return Scenario.from_yaml(named_file(scenario["name"]))
         return Scenario.from_mapping(scenario)
     if isinstance(scenario, Scenario) or hasattr(scenario, "build"):
         found: Scenario | WorldBuilder = scenario

@@ -22,7 +22,7 @@ from stockyard.envs.network.windows import Window
 from stockyard.envs.scenarios import checks
 from stockyard.envs.scenarios.presets import Retail
 
-LIBRARY = Path(__file__).parent / "library"
+NAMED = Path(__file__).parent / "named"
 """The scenarios that come with the project, a file each."""
 
 
@@ -259,10 +259,10 @@ def span(value: float | tuple[float, float]) -> tuple[float, float]:
 
 def names() -> tuple[str, ...]:
     """The scenarios that come with the project."""
-    return tuple(sorted(path.stem for path in LIBRARY.glob("*.yaml")))
+    return tuple(sorted(path.stem for path in NAMED.glob("*.yaml")))
 
 
-def library_file(name: Any) -> Path:
+def named_file(name: Any) -> Path:
     """The file of a scenario that comes with the project.
 
     Raises:
@@ -271,7 +271,7 @@ def library_file(name: Any) -> Path:
     if name not in names():
         known = ", ".join(names())
         raise ValueError(f"scenario: unknown {name!r}; known: {known}; or a YAML file")
-    return LIBRARY / f"{name}.yaml"
+    return NAMED / f"{name}.yaml"
 
 
 def scenario_data(scenario: Any, within: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -302,7 +302,7 @@ def scenario_data(scenario: Any, within: tuple[Path, ...] = ()) -> dict[str, Any
     is_file = isinstance(scenario, Path) or scenario.endswith(".yaml")
     if is_file and not Path(scenario).is_file():
         raise ValueError(f"scenario: there is no file {str(scenario)!r}")
-    path = Path(scenario) if is_file else library_file(scenario)
+    path = Path(scenario) if is_file else named_file(scenario)
     if path.resolve() in [file.resolve() for file in within]:
         raise ValueError(f"like: {path} leads back to itself")
     return scenario_data({"name": path.stem, **_read(path)}, (*within, path))

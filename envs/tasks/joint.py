@@ -22,6 +22,7 @@ from stockyard.envs.network.state import Decisions
 from stockyard.envs.network.world import Stretch, World
 from stockyard.envs.tasks.buyer_books import Memory
 from stockyard.envs.tasks.replenishment import Replenishment
+from stockyard.envs.tasks.retail_fields import MOST_UNITS, Bounds, boxes
 from stockyard.envs.tasks.task import Decoded, View, share_where
 
 SLOTS = ("replenish", "place", "dispatch")
@@ -29,8 +30,6 @@ SLOTS = ("replenish", "place", "dispatch")
 
 MOST_TRUCKS = 10.0
 """Bound of the trucks on a lane where nothing limits them."""
-
-MOST = 1e9  # no stock of any shipped world comes near it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -249,15 +248,13 @@ class Joint:
 
     def observation_space(self) -> spaces.Dict:
         """A Dict of flat float32 boxes with finite bounds."""
-        fields = {
-            name: space
-            for name, space in self._buying.observation_space().spaces.items()
-            if self._is_shown(name)
+        shown = self._buying.observation_space().spaces.items()
+        own: Bounds = {
+            name: (shape, 0.0, 365.0 if name == "periods_to_review" else MOST_UNITS)
+            for name, shape in self._own_shapes.items()
         }
-        for name, shape in self._own_shapes.items():
-            most = 365.0 if name == "periods_to_review" else MOST
-            fields[name] = spaces.Box(0.0, most, (int(np.prod(shape)),), dtype=np.float32)
-        return spaces.Dict(fields)
+        fields = {name: space for name, space in shown if self._is_shown(name)}
+        return spaces.Dict({**fields, **boxes(own)})
 
     def observation_scale(self) -> dict[str, Any]:
         """Units by mean demand of a period; see `Replenishment.observation_scale`."""

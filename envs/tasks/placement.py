@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.centres import SIZES, VELOCITIES, Centres
 from stockyard.envs.tasks.placement_books import Memory, PlacerBooks
 from stockyard.envs.tasks.placement_fields import PlacementFields
+from stockyard.envs.tasks.retail_fields import boxes
 from stockyard.envs.tasks.task import Decoded, View, share_where
 
 MAX_COVER_DAYS = 30.0
@@ -236,12 +236,7 @@ class Placement:
 
     def observation_space(self) -> spaces.Dict:
         """A Dict of flat float32 boxes with finite bounds."""
-        return spaces.Dict(
-            {
-                name: spaces.Box(low, high, (math.prod(shape),), dtype=np.float32)
-                for name, (shape, low, high) in self._fields.bounds.items()
-            }
-        )
+        return boxes(self._fields.bounds)
 
     def observation_scale(self) -> dict[str, Any]:
         """Stock by a week's mean demand, rates by a day's, capacities by their own size."""

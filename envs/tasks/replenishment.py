@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from stockyard.envs.tasks.retail_fields import (
     MOST_UNITS,
     Bounds,
     RetailFields,
+    boxes,
     expected_over,
     in_transfer,
 )
@@ -229,12 +229,7 @@ class Replenishment:
 
     def observation_space(self) -> spaces.Dict:
         """A Dict of flat float32 boxes with finite bounds."""
-        return spaces.Dict(
-            {
-                name: spaces.Box(low, high, (math.prod(shape),), dtype=np.float32)
-                for name, (shape, low, high) in self._fields().items()
-            }
-        )
+        return boxes(self._fields())
 
     def observation_scale(self) -> dict[str, Any]:
         """Units by mean demand of a review period, money by its own size, capacities by theirs."""

@@ -1,11 +1,13 @@
 """Fields that every task in a retail world shows: forecasts, catalogue, limits, calendar."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 
 from stockyard.envs.network.arrays import (
     Array,
@@ -37,6 +39,16 @@ MOST_MONEY = 1e6
 
 Bounds = dict[str, tuple[tuple[int, ...], float, float]]
 """Field -> (shape, low, high)."""
+
+
+def boxes(bounds: Bounds) -> spaces.Dict:
+    """A Dict of flat float32 boxes."""
+    return spaces.Dict(
+        {
+            name: spaces.Box(low, high, (math.prod(shape),), dtype=np.float32)
+            for name, (shape, low, high) in bounds.items()
+        }
+    )
 
 
 class RetailFields:

@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from composing import composed
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.utils import get_class, instantiate
@@ -36,12 +37,6 @@ def choices(group):
     """Names the files of a group, those in subfolders too."""
     folder = CONF / group
     return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
-
-
-def composed(*overrides, name="config", **arguments):
-    """Composes a primary configuration."""
-    with initialize_config_module("stockyard.conf", version_base="1.3"):
-        return compose(name, overrides=list(overrides), **arguments)
 
 
 def test_every_group_is_tested_here():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import stockyard.envs  # noqa: F401
-from stockyard.agents.oracles.verification import Answer, Instance, load_table
+from stockyard.agents.oracles.known_answers import Answer, Instance, load_table
 
 TABLE = {instance.id: instance for instance in load_table()}
 REPLICAS = 500

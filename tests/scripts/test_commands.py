@@ -30,34 +30,12 @@ QUICK = [
 
 
 @pytest.fixture(autouse=True)
-def place(monkeypatch, tmp_path):
+def place(place, monkeypatch):
     """An empty folder to run in, where the tiny network is one more environment."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STOCKYARD_CONF", str(SUPPORT / "user_conf"))
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     monkeypatch.setattr(agents.policy, "_REGISTRY", dict(agents.policy._REGISTRY))
     agents.register("steady_five", "tiny_network:constant")
-    return tmp_path
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs a command in this process and returns exit code, output and errors."""
-
-    def run(module, *arguments):
-        monkeypatch.setattr(sys, "argv", [module.__name__.rpartition(".")[2], *arguments])
-        try:
-            module.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return place
 
 
 def run_folders():
@@ -74,7 +52,7 @@ def test_a_run_is_trained_compared_and_resumed(command):
     assert f"{folder}" in out and "steady_five(quantity=4)" in out
     record = json.loads((folder / "run.json").read_text())
     assert set(record["against"]) == {"steady_five", "steady_five(quantity=4)"}
-    assert record["command"].startswith("train env=tiny")
+    assert record["command"].startswith("stockyard-train env=tiny")
     assert {path.name for path in folder.iterdir()} == {
         "best_model.zip",
         "checkpoints",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hydra import compose, initialize_config_module
+from composing import composed
 
 from stockyard.scripts import command_line, headroom, headroom_contest, headroom_page, headroom_work
 from stockyard.scripts.headroom_contest import Contest
@@ -70,9 +70,7 @@ def run(folder: Path, stage: str, **changes: Any) -> Any:
     overrides = [
         f"{k}={json.dumps(str(v) if isinstance(v, Path) else v)}" for k, v in settings.items()
     ]
-    with initialize_config_module("stockyard.conf", version_base="1.3"):
-        config = compose("headroom", overrides)
-    return headroom.run(config)
+    return headroom.run(composed(*overrides, name="headroom"))
 
 
 @pytest.fixture
@@ -162,8 +160,7 @@ def test_an_interruption_keeps_what_was_known(
 
 def test_a_search_that_ended_on_an_edge_is_made_wider(folders: Path) -> None:
     """Three times at most; then the edge is that of a ridge, and the page tells."""
-    with initialize_config_module("stockyard.conf", version_base="1.3"):
-        contest = Contest.from_config(compose("headroom", [f"runs={folders}"]))
+    contest = Contest.from_config(composed(f"runs={folders}", name="headroom"))
     entry = {"parameters": {}, "score": 1.0, "on_edge": True, "attempts": 1}
     contest.keep_tuned("steady", "base_stock", entry)
     assert not contest.is_searched("steady", "base_stock")
@@ -176,8 +173,7 @@ def test_a_search_that_ended_on_an_edge_is_made_wider(folders: Path) -> None:
 def test_other_parameters_are_evaluated_again(folders: Path) -> None:
     """A result belongs to the parameters, weights and environment that it was found with."""
     run(folders, "tune", scenarios=["steady"])
-    with initialize_config_module("stockyard.conf", version_base="1.3"):
-        contest = Contest.from_config(compose("headroom", [f"runs={folders}"]))
+    contest = Contest.from_config(composed(f"runs={folders}", name="headroom"))
     before = contest.fingerprint("steady", "base_stock")
     assert contest.fingerprint("peak_event", "base_stock") != before
     contest.keep_tuned("steady", "base_stock", {"parameters": {"safety_factor": 1.0}})

@@ -1,8 +1,8 @@
 """`stockyard-optimality`: learners against exact optima, in the smallest form that runs."""
 
 import dataclasses
+import functools
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,32 +29,10 @@ TINY = [
 QUICK = [f"overrides={json.dumps(TINY)}", "tapes=4", "periods=20", "warmup=5", "runs=runs"]
 
 
-@pytest.fixture(autouse=True)
-def place(monkeypatch, tmp_path):
-    """An empty folder to run in."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    return tmp_path
-
-
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command in this process and returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stockyard-optimality", *arguments])
-        try:
-            optimality.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        out, err = capsys.readouterr()
-        return code or 0, out, err
-
-    return run
+def command(place, command):
+    """Runs the command in an empty folder."""
+    return functools.partial(command, optimality)
 
 
 @pytest.fixture

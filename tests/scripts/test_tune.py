@@ -1,7 +1,7 @@
 """`stockyard-tune`: studies of rules and of learners, which go on where they stopped."""
 
+import functools
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,26 +23,10 @@ LEARNER = [
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Runs the command in an empty folder and returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
+def command(place, command, monkeypatch):
+    """Runs the command in an empty folder, where the tiny network is one more environment."""
     monkeypatch.setenv("STOCKYARD_CONF", str(SUPPORT / "user_conf"))
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stockyard-tune", *arguments])
-        try:
-            tune.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return functools.partial(command, tune)
 
 
 def written(out: str) -> Path:

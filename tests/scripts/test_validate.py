@@ -1,12 +1,12 @@
 """`stockyard-validate`: the table of known answers against oracles and environments."""
 
+import functools
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from stockyard.agents.oracles import verification
+from stockyard.agents.oracles import known_answers
 from stockyard.envs import textbook
 from stockyard.scripts import validate
 
@@ -27,32 +27,10 @@ instances:
 """
 
 
-@pytest.fixture(autouse=True)
-def place(monkeypatch, tmp_path):
-    """An empty folder to run in."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    return tmp_path
-
-
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command in this process and returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stockyard-validate", *arguments])
-        try:
-            validate.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        out, err = capsys.readouterr()
-        return code or 0, out, err
-
-    return run
+def command(place, command):
+    """Runs the command in an empty folder."""
+    return functools.partial(command, validate)
 
 
 def report(name="out.json"):
@@ -62,7 +40,7 @@ def report(name="out.json"):
 
 @pytest.mark.parametrize(
     "problem",
-    dict.fromkeys(i.problem for i in verification.load_table() if i.short),
+    dict.fromkeys(i.problem for i in known_answers.load_table() if i.short),
 )
 def test_the_short_form_agrees(command, problem):
     """Every problem has an instance that is simulated, or says why it is not."""
@@ -82,7 +60,7 @@ def test_the_short_form_agrees(command, problem):
 
 def test_every_textbook_problem_has_an_instance_of_the_short_form():
     """A problem without one would not be simulated in the tests."""
-    assert set(textbook.PROBLEMS) <= {i.problem for i in verification.load_table() if i.short}
+    assert set(textbook.PROBLEMS) <= {i.problem for i in known_answers.load_table() if i.short}
 
 
 def test_a_user_s_table_is_validated(command):
@@ -203,7 +181,7 @@ def test_a_mistake_is_told_in_one_line(command, arguments, message):
 
 def test_patterns_choose_instances():
     """By name of an instance or problem."""
-    table = verification.load_table()
+    table = known_answers.load_table()
     assert {i.problem for i in validate.chosen(table, "lost_sales")} == {"lost_sales"}
     assert {i.id[:3] for i in validate.chosen(table, ["A3*", "D2/?"])} == {"A3a", "A3_", "D2/"}
     assert len(validate.chosen(table)) == len(table)

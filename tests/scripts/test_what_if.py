@@ -1,14 +1,14 @@
 """`stockyard-what-if`: a lever is changed on held tapes, and only what it moves differs."""
 
+import functools
 import json
-import sys
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
-from hydra import compose, initialize_config_module
+from composing import composed
 
 import stockyard.conf
 from stockyard import agents
@@ -219,8 +219,7 @@ def test_places_are_known_by_their_kind():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_experiment_can_be_run(name, env):
     """All its cases build in both environments, and the file's name is the experiment's."""
-    with initialize_config_module("stockyard.conf", version_base="1.3"):
-        config = compose("what_if", overrides=[f"what_if={name}", f"env={env}"])
+    config = composed(f"what_if={name}", f"env={env}", name="what_if")
     described = what_if.command_line.plain(config.what_if)
     assert described["name"] == name
     tasks = what_if.tasks_of(described, config)
@@ -231,33 +230,17 @@ def test_every_shipped_experiment_can_be_run(name, env):
 
 
 @pytest.fixture
-def place(monkeypatch, tmp_path):
+def place(place):
     """A folder with an experiment of the user's own."""
-    (tmp_path / "conf" / "what_if").mkdir(parents=True)
-    (tmp_path / "conf" / "what_if" / "mine.yaml").write_text(yaml.safe_dump(MINE, sort_keys=False))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    return tmp_path
+    (place / "conf" / "what_if").mkdir(parents=True)
+    (place / "conf" / "what_if" / "mine.yaml").write_text(yaml.safe_dump(MINE, sort_keys=False))
+    return place
 
 
 @pytest.fixture
-def command(place, monkeypatch, capsys):
-    """Runs the command in this process and returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stockyard-what-if", *arguments])
-        try:
-            what_if.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        out, err = capsys.readouterr()
-        return code or 0, out, err
-
-    return run
+def command(place, command):
+    """Runs the command in that folder."""
+    return functools.partial(command, what_if)
 
 
 def test_the_command_writes_table_page_numbers_and_picture(command):

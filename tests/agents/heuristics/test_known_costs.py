@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import stockyard.agents as agents
-from stockyard.agents.oracles.verification import Answer, Instance, load_table
+from stockyard.agents.oracles.known_answers import Answer, Instance, load_table
 
 TABLE = {instance.id: instance for instance in load_table()}
 REPLICAS = 500

@@ -9,10 +9,11 @@ import pathlib
 import pytest
 
 from stockyard.agents import oracles
-from stockyard.agents.oracles import verification
-from stockyard.agents.oracles.verification import Answer, Comparison, Exact, Instance, compare
+from stockyard.agents.oracles import known_answers
+from stockyard.agents.oracles.known_answers import Answer, Instance
+from stockyard.agents.oracles.verification import Comparison, Exact, compare
 
-TABLE = {instance.id: instance for instance in verification.load_table()}
+TABLE = {instance.id: instance for instance in known_answers.load_table()}
 SLOW = {"A4_geometric_L4_p19", "A4_geometric_L4_p39"}  # the largest tables
 BEST = [
     (instance, answer)
@@ -135,7 +136,7 @@ def test_a_wrong_table_names_entry_and_field(
     file = tmp_path / "mine.yaml"
     file.write_text(GOOD.replace(old, new))
     with pytest.raises(ValueError) as caught:
-        verification.load_table(file)
+        known_answers.load_table(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -147,9 +148,9 @@ def test_names_of_instances_are_unique_and_may_be_left_out(tmp_path: pathlib.Pat
     entry = GOOD.split("instances:\n")[1]
     file.write_text(GOOD + entry)
     with pytest.raises(ValueError, match="entry 'mine', field id: occurs twice"):
-        verification.load_table(file)
+        known_answers.load_table(file)
     file.write_text(GOOD + entry.replace("id: mine\n    ", ""))
-    assert [instance.id for instance in verification.load_table(file)] == ["mine", "instance-2"]
-    first = verification.load_table(file)[0]
+    assert [instance.id for instance in known_answers.load_table(file)] == ["mine", "instance-2"]
+    first = known_answers.load_table(file)[0]
     assert first.answers[1].published == "4.10"
     assert first.tolerance == 1e-5

@@ -12,15 +12,15 @@ from stockyard.agents.oracles import (
     capacity,
     dual_sourcing,
     echelons,
+    known_answers,
     locations,
     one_warehouse,
-    verification,
 )
 from stockyard.agents.oracles.demand import newsvendor_cost
 from stockyard.agents.oracles.dynamic_programming import Process
 from stockyard.envs import textbook
 
-TABLE = {instance.id: instance for instance in verification.load_table()}
+TABLE = {instance.id: instance for instance in known_answers.load_table()}
 
 
 def dual(regular: int, expedited: int, premium: float, **changed: Any) -> dict[str, Any]:

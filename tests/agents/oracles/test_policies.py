@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from stockyard.agents import evaluate, oracles
-from stockyard.agents.oracles import verification
+from stockyard.agents.oracles import known_answers
 from stockyard.agents.policy import Policy
 from stockyard.envs import textbook
 
-TABLE = {instance.id: instance for instance in verification.load_table()}
+TABLE = {instance.id: instance for instance in known_answers.load_table()}
 
 PLAYED = {
     **{

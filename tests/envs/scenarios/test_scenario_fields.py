@@ -111,7 +111,7 @@ def test_objects_are_checked_like_data() -> None:
 
 
 def test_what_comes_with_the_project_passes() -> None:
-    """Every scenario of the library, and the parameters of every task."""
+    """Every named scenario, and the parameters of every task."""
     for name in names():
         assert Scenario.from_mapping({"like": name}).name == name
     for task in ("replenishment", *OVERRIDES):

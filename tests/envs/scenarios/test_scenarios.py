@@ -25,8 +25,8 @@ def tapes(scenario: Any, task: str = "replenishment", count: int = 4) -> tuple[W
     return world, world.source.draw(params, replicas, world.burn_in + world.horizon + 1)
 
 
-def test_the_benchmark_is_part_of_the_library() -> None:
-    """The scenarios that policies are compared on come with the project."""
+def test_the_benchmark_comes_with_the_project() -> None:
+    """What policies are compared on can be asked for by name."""
     assert set(BENCHMARK) <= set(names())
 
 
