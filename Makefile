@@ -2,6 +2,7 @@
 # make test   everything that CI runs: checks, the wheel from an empty folder, all tests
 # make validate  recomputes every known answer and simulates it: docs/validation.md
 # make optimality  trains learners where the optimum is known, some forty minutes: docs/optimality.md
+# make headroom  evaluates rules and learners in every scenario against the bounds: docs/headroom_*.md
 # make check  linters, formatter, types, spelling, tests
 # Each target does its own set-up; Python 3.11 and make are all that must be there.
 
@@ -21,7 +22,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: venv install demo check lint format wheel wheel-test test benchmark validate optimality clean
+.PHONY: venv install demo check lint format wheel wheel-test test benchmark validate optimality headroom clean
 
 venv: $(VENV)/.dev
 
@@ -88,6 +89,12 @@ validate: $(VENV)/.core
 # are those of two processes side by side.
 optimality: $(VENV)/.core
 	$(BIN)/python -m stockyard.scripts.optimality page=docs/optimality.md workers=2
+
+# Everybody in every scenario, from tuned parameters, weights and bounds that come with the code; the
+# same command goes on where it was interrupted.
+headroom: $(VENV)/.core
+	$(BIN)/python -m stockyard.scripts.headroom task=replenishment page=docs/headroom_replenishment.md workers=2
+	$(BIN)/python -m stockyard.scripts.headroom task=placement page=docs/headroom_placement.md workers=2
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
