@@ -272,6 +272,7 @@ class Learner:
                         break
                 if checkpoint_every > 0 and steps >= next_checkpoint:
                     journal.save_checkpoint(steps)
+                    run.keep_time(training_seconds=journal.training_seconds)
                     next_checkpoint = _next(steps, checkpoint_every)
         journal.close(steps)
         if bar is not None:

@@ -132,12 +132,20 @@ class Run:
         scales = {n: base.reward_scale / base.periods_per_step for n, base in self.bases.items()}
         return MixedEvaluation(parts, scales)
 
+    def keep_time(self, **entries: Any) -> None:
+        """Notes the time so far in run.json: what is killed afterwards goes on from here."""
+        self.folder.update_record(seconds=self._seconds(), **entries)
+
+    def _seconds(self) -> float:
+        """Of all parts of the run."""
+        return time.perf_counter() - self._started + float(self.before.get("seconds", 0.0))
+
     def finish(self, steps: int, interrupted: bool, **entries: Any) -> Result:
         """Completes run.json with `entries`, writes the model card and closes the environments."""
         seconds = time.perf_counter() - self._started
         self.folder.update_record(
             steps=steps,
-            seconds=seconds + self.before.get("seconds", 0.0),
+            seconds=self._seconds(),
             **entries,
             interrupted=interrupted,
         )

@@ -150,6 +150,19 @@ def test_a_resumed_run_goes_on_to_the_total(tmp_path):
     assert are_equal(weights, weights_of(folder))
 
 
+def test_a_killed_run_keeps_the_time_it_took(tmp_path, monkeypatch):
+    """Every checkpoint notes it: without a proper end it would be lost."""
+
+    def killed(self, steps):
+        raise MemoryError
+
+    monkeypatch.setattr(hindsight.Journal, "close", killed)
+    with pytest.raises(MemoryError):
+        train(tmp_path, total_steps=2 * STEPS, eval_tapes=0, checkpoint_every=STEPS)
+    record = RunFolder(tmp_path).read_record()
+    assert record["seconds"] >= record["training_seconds"] > 0.0
+
+
 def test_a_resumed_run_draws_tapes_of_its_own(tmp_path, monkeypatch):
     """It must not go over those of its first part again."""
     draw, drawn = Walk._draw, []
