@@ -254,12 +254,12 @@ _SPACE_USE = Parameter("space_use", 0.6, 1.4, least=0.05)
 _RECEIVING_USE = Parameter("receiving_use", 0.6, 1.4, least=0.05)
 _ENTRY_SHARE = Parameter("entry_share", 0.0, 0.6, least=0.0, most=1.0)
 _DOCK_AHEAD = Parameter("dock_ahead", 0.0, 1.0, least=0.0)
-_SUPPLY_AHEAD = Parameter("supply_ahead", 0.0, 1.0, least=0.0)
+_SUPPLY_AHEAD = Parameter("supply_ahead", 0.0, 1.5, least=0.0)
 
 
 @tuned_by(
     _in_retail(
-        "priced_newsvendor", Parameter("space_price", 0.0, 2.0, least=0.0), _slack(-4.0, 16.0)
+        "priced_newsvendor", Parameter("space_price", 0.0, 12.0, least=0.0), _slack(0.0, 24.0)
     )
 )
 def priced_newsvendor(

@@ -339,8 +339,8 @@ def _balancing_space(facts: Facts) -> tuple[Parameter, ...]:
         raise ValueError("dual_balancing: has nothing to tune in a textbook problem")
     StockingPoints(facts, "dual_balancing")
     return (
-        Parameter("space_price", 0.0, 0.4, least=0.0),
-        Parameter("cover_days", 2.0, 14.0, least=0.5, most=float(HORIZONS_DAYS[-1])),
+        Parameter("space_price", 0.0, 8.0, least=0.0),
+        Parameter("cover_days", 6.0, 40.0, least=0.5, most=float(HORIZONS_DAYS[-1])),
     )
 
 

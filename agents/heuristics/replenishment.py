@@ -285,8 +285,8 @@ def _fractiles(points: StockingPoints) -> Floats:
 def forecast_space() -> tuple[Parameter, ...]:
     """Coordinates of a level that follows the forecast."""
     return (
-        Parameter("cover_days", 10.0, 50.0, least=1.0, most=float(HORIZONS_DAYS[-1])),
-        Parameter("safety_factor", -1.0, 2.0),
+        Parameter("cover_days", 10.0, 60.0, least=1.0, most=float(HORIZONS_DAYS[-1])),
+        Parameter("safety_factor", -2.0, 2.0),
     )
 
 
