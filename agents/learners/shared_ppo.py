@@ -223,7 +223,7 @@ class Learner:
             save_weights(folder.best_model, actor)
 
         evaluator = ValidationEvaluator(folder, evaluated, eval_every, against or {}, save_best)
-        checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep)
+        checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep, run.keep_time)
         stop = StopSignal()
         callbacks: list[BaseCallback] = [_Figures(vec), checkpoints, StopRequest(stop)]
         callbacks += [evaluator] if run.tapes else []
