@@ -192,6 +192,17 @@ def test_every_agent_is_built(choice):
     assert instantiate(config.agent, _convert_="all").n_envs == config.n_envs
 
 
+@pytest.mark.parametrize("choice", ["hindsight_retail", "ppo_shared"])
+@pytest.mark.parametrize("structure", ["around", "steered"])
+def test_a_retail_learner_takes_a_rule_without_a_plus(choice, structure):
+    """The readme names `agent.structure` and `agent.rule`; each must be a key of the file."""
+    rule = {"name": "pooled_reserve", "local_days": 5.0}
+    named = "agent.rule={name:pooled_reserve,local_days:5.0}"
+    config = composed(f"agent={choice}", f"agent.structure={structure}", named)
+    assert instantiate(config.agent, _convert_="all").rule == rule
+    assert instantiate(composed(f"agent={choice}").agent, _convert_="all").rule is None
+
+
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_overrules_the_defaults(choice):
     """What an experiment says is what is run, and it can be built."""
