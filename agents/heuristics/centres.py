@@ -208,7 +208,11 @@ class PlacementRule(Heuristic):
     def decide(
         self, observation: Observation, state: Any, episode_start: Starts
     ) -> tuple[npt.NDArray[Any], Any]:
-        """Units to move, (B, P * F): never more than the dock has or the centres have room for."""
+        """Units to move, (B, P * F): never more than the dock has, along lanes that are there.
+
+        Room is up to the rules: base covers and what local centres take stay within it; the rest
+        that a dock cannot keep goes to the regional centres, whether they have room or not.
+        """
         stocks = self.centres.read(observation)
         moved, state = self.transfers(stocks, state, episode_start)
         moved = self.possible(stocks, moved)

@@ -1,11 +1,14 @@
 """Learning to steer a rule: the network multiplies what the rule's steps go by.
 
 `pooled_reserve` lifts centres to a base, keeps a reserve at the dock and sends on what the dock
-cannot keep. Its steps are piecewise linear, so gradients pass through them; the network says, for
-every product at every centre and every day, by how much base, overflow, reserve and the dock's fill
-differ from what the rule's parameters come to. At zero the rule decides.
+cannot keep. Gradients pass through its steps: they are piecewise rational, and continuous but where
+`heuristics.rationing` says. The network says, for every product at every centre and every day, by
+how much base, overflow, reserve and the dock's fill differ from what the rule's parameters come to.
+At zero the rule decides.
 
-The steps always hand out what there is, fairly and within space: what is left to learn is for whom.
+Whatever the network says, the steps hand out what there is: base and local overflow fairly and
+within room, the rest to the regional centres, whether they have room or not. What is left to learn
+is for whom.
 Factors on finished transfers (`around`) are learned much slower: whatever one of them moves,
 the rule's next decision takes back.
 """
