@@ -118,12 +118,17 @@ def test_a_steered_rule_never_moves_more_than_there_is():
     """Whatever the network says: stock of the dock, along lanes that are there."""
     env = build(PLACE, num_envs=4, split="test")
     rule, fields = rule_of(RESERVE, "steered", env), tensors(env)
+    centres = rule._policy.centres
+    centres.reached[0, centres.regional] = 0.0  # shipped worlds have lanes to everywhere
+    centres.reached[1, ~centres.regional] = 0.0
+    fields["on_hand"][:, :, 0] += 99.0  # more than the dock can keep
     steering = rule.aims(fields)
     shape, rate = steering.sizes.base.shape, torch.ones(steering.sizes.base.shape[1:])
     for seed in range(4):
         out = 4.0 * torch.randn((*shape, OUTPUTS), generator=torch.Generator().manual_seed(seed))
         units = steering.times(out, steering.stocks.position, rate, rate)
-        assert (units >= 0.0).all()
+        assert (units >= 0.0).all() and units.sum() > 0.0
+        assert (units[:, centres.reached == 0.0] == 0.0).all()
         assert (units.sum(-1) <= steering.stocks.dock * (1.0 + 1e-5)).all()
 
 
