@@ -246,3 +246,10 @@ def test_ppo_with_shared_rows_refuses_quantities():
     """The message says which learner to take."""
     with pytest.raises(ValueError, match="take agent=ppo or agent=hindsight"):
         shared_ppo.Learner().check({**BUY, "action": "quantity"})
+
+
+@pytest.mark.parametrize("structure", ["order_up_to", "capped"])
+def test_ppo_with_shared_rows_refuses_structures_of_textbook_problems(structure):
+    """They would be taken for plain offsets without a word."""
+    with pytest.raises(ValueError, match=f"structure: ppo_shared learns .*; for '{structure}'"):
+        shared_ppo.Learner(structure=structure)
