@@ -99,6 +99,13 @@ def test_a_rule_is_refused_where_nothing_is_placed(name):
         agents.make(name, textbook.newsvendor(textbook.Poisson(4), 1, 9), **PARAMETERS[name])
 
 
+def test_what_an_observation_lacks_is_named():
+    """It asks for placing, but shows too little to place by."""
+    spec = {"id": "stockyard/Network-v0", "size": "small", "slots": ("place",)}
+    with pytest.raises(ValueError, match="hub_only: needs .*Placement-v0; .* lacks .*inbound_quot"):
+        agents.make("hub_only", spec)
+
+
 def test_local_placement_earns_more_than_the_hub_alone():
     """The stake of the task: paired, on eight tapes and four weeks."""
 
