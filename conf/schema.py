@@ -114,11 +114,11 @@ class OptimalitySchema:
 class HeadroomSchema:
     """`headroom.yaml`, of `stockyard-headroom`."""
 
-    task: str = "replenishment"  # a file of conf/headroom
+    task: str = "replenishment"  # the contest: a file of conf/headroom
     stage: str = "evaluate"  # tune, train, bound, evaluate: each goes on where it was interrupted
     scenarios: Any = None  # a list of names; null: the contest's, or the benchmark's
     only: Any = None  # rules or learners by name, with * and ?; null: all
-    runs: str = "runs/headroom"  # folder of results, by task
+    runs: str = "runs/headroom"  # folder of results, by contest
     page: str | None = None  # Markdown file, JSON and picture beside it; null: in `runs`
     tapes: int = 256  # test tapes
     slow_tapes: int = 32  # test tapes of slow rules and bounds

@@ -133,6 +133,13 @@ def evaluate(contest: Contest, config: DictConfig) -> None:
             f"not tuned: {'; '.join(untuned[:5])}{' ...' if len(untuned) > 5 else ''}; run "
             f"stockyard-headroom task={contest.task} stage=tune first"
         )
+    missing = [
+        f"{name} ({folder})"
+        for name, folder in contest.missing_guests().items()
+        if matches(name, config.only)
+    ]
+    if missing:
+        print(f"guests without weights, left out: {', '.join(missing)}", flush=True)
     tapes = (config.validation_tapes, config.tapes, config.slow_tapes)
     chosen = [name for name in contest.policies() if matches(name, config.only)]
     if contest.naive not in chosen:

@@ -1,4 +1,7 @@
-"""Who competes in a task, and where their parameters, weights, bounds and results are kept."""
+"""Contests: who competes, and where their parameters, weights, bounds and results are kept.
+
+A contest is one file of conf/headroom; the key `task` of `stockyard-headroom` names it.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,15 @@ TUNED = Path(stockyard.conf.__file__).parent / "tuned"
 WEIGHTS = Path(stockyard.agents.__file__).parent / "weights"
 BOUNDS = Path(stockyard.agents.__file__).parent / "oracles" / "bounds"
 
-
 ATTEMPTS = 3
 """Searches of a rule before an edge is accepted."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """One task: its environment, scenarios, rules and learners."""
+    """One file of conf/headroom: an environment, scenarios, rules and learners."""
 
-    task: str
+    task: str  # name of the file
     env: dict[str, Any]
     naive: str
     rules: tuple[str, ...]  # judged on all test tapes
@@ -45,10 +47,10 @@ class Contest:
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Contest:
-        """Reads the file of a task.
+        """Reads the file that `task` names.
 
         Raises:
-            ValueError: for an unknown task or scenario.
+            ValueError: for an unknown contest or scenario.
         """
         from stockyard.envs.scenarios import BENCHMARK, names
 
@@ -149,6 +151,14 @@ class Contest:
     def trained(self) -> list[str]:
         """The learners that have weights."""
         return [name for name in self.learners if self.weights(name).is_dir()]
+
+    def missing_guests(self) -> dict[str, str]:
+        """Guests that have no weights -> their folder in agents/weights."""
+        return {
+            name: str(given["weights"])
+            for name, given in self.learners.items()
+            if given["experiment"] is None and not self.weights(name).is_dir()
+        }
 
     def among(self, names: Collection[str]) -> Contest:
         """The same contest with only these competitors."""

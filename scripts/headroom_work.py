@@ -18,7 +18,7 @@ KEPT = ("run.json", "config.yaml", "evaluations.json", "best_model.zip")
 """Files of a run folder that are kept beside the code."""
 
 COSTLY = 8
-"""A costly rule is tuned on one of so many training tapes, a slow one on half of those."""
+"""A costly rule is tuned on one of so many training tapes; on half of those if it is slow too."""
 
 MANY = 4
 """Parameters from which on a search begins with trials all over the space."""
@@ -50,13 +50,14 @@ def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[st
     result = agents.tune(
         rule, contest.spec(scenario), method="tpe" if many else "coordinate", **chosen
     )
-    if (
-        result.on_edge and not many and not is_costly
-    ):  # a ridge: trials all over the space, then polishing
+    if result.on_edge and not many and not is_costly:
+        # a ridge: trials all over the space, then polishing
         other = agents.tune(rule, contest.spec(scenario), method="tpe", **chosen)
         if not other.on_edge or other.score > result.score:
             result = other
-    if before is not None and before["score"] > result.score:
+    # scores found on different numbers of tapes do not compare
+    is_comparable = before is not None and before.get("tapes") == fewer
+    if before is not None and is_comparable and before["score"] > result.score:
         entry = {**before, "attempts": attempts + 1}
         return {"scenario": scenario, "rule": rule, "entry": entry}
     entry = {

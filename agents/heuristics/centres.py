@@ -28,6 +28,9 @@ from stockyard.envs.network.economics import handling_values
 
 Integers = npt.NDArray[np.int64]
 
+NEEDED = ("forecast_by_region", "storage_capacity", "in_transit", "on_hand", "inbound_quoted")
+"""Fields of an observation without which no placement rule decides."""
+
 SOON_DAYS = 3
 """Days ahead of which goods quoted to reach a dock may claim room there."""
 
@@ -63,10 +66,14 @@ class Centres:
             ValueError: if the environment asks for another decision, or shows too little.
         """
         facts.require_slots(rule, "place")
-        needed = {"forecast_by_region", "storage_capacity", "in_transit", "on_hand"}
-        needed |= {"inbound_quoted"}
-        if not needed <= set(facts.field_shapes) or len(facts.field_shapes["in_transit"]) != 3:
-            raise ValueError(f"{rule}: needs the observation of stockyard/Placement-v0")
+        missing = [name for name in NEEDED if name not in facts.field_shapes]
+        if not missing and len(facts.field_shapes["in_transit"]) != 3:
+            missing = ["in_transit by centre"]
+        if missing:
+            raise ValueError(
+                f"{rule}: needs the observation of stockyard/Placement-v0; "
+                f"this one lacks {', '.join(missing)}"
+            )
         network, economics = facts.world.network, facts.world.economics
         lanes, products = network.transfers, network.products
         self.nodes: Integers = np.unique(lanes.head)
@@ -208,7 +215,11 @@ class PlacementRule(Heuristic):
     def decide(
         self, observation: Observation, state: Any, episode_start: Starts
     ) -> tuple[npt.NDArray[Any], Any]:
-        """Units to move, (B, P * F): never more than the dock has or the centres have room for."""
+        """Units to move, (B, P * F): never more than the dock has, along lanes that are there.
+
+        Room is up to the rules: base covers and what local centres take stay within it; the rest
+        that a dock cannot keep goes to the regional centres, whether they have room or not.
+        """
         stocks = self.centres.read(observation)
         moved, state = self.transfers(stocks, state, episode_start)
         moved = self.possible(stocks, moved)

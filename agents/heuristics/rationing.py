@@ -1,7 +1,9 @@
 """Who gets how much of what is short: stock among centres, space among products.
 
-Axes: B batch, P product, F fulfilment centre. One source serves NumPy and torch, so that a rule
-made of these is differentiable: all are piecewise linear in units, weights and space.
+Axes: B batch, P product, F fulfilment centre. One source serves NumPy and torch, so that gradients
+pass through a rule made of these: all are piecewise rational in units, weights and space. They are
+continuous but where the order of `worth` changes, where all that is shared by vanishes, and for
+products of zero weight in `level_share`, which keep nothing until everything fits.
 """
 
 import numpy as np
@@ -33,7 +35,11 @@ def shares(weight: Array, among: npt.NDArray[np.bool_]) -> Array:
 
 
 def filled(position: Array, target: Array, available: Array) -> Array:
-    """Units that lift the emptiest centres, all to the same share of their targets, (B, P, F)."""
+    """Units that lift the emptiest centres, all to the same share of their targets, (B, P, F).
+
+    Where target and position are 0 the need stays 0, but torch's subgradient of it by the position
+    is -1.
+    """
     level = at_most(fair_cover(position, target, available), 1.0)
     return rationed(at_least(level * target - position, 0.0), available)
 

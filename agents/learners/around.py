@@ -12,8 +12,9 @@ through the network and through positions, not through the rule.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, final
 
 import numpy as np
 import torch
@@ -30,20 +31,38 @@ SHARPNESS = 4.0
 """Of the corner at which an order begins, as its gradient sees it; in reviews of mean demand."""
 
 
+class Guide(Protocol):
+    """What a rule says of one batch of observations: what the network sees, and what it corrects.
+
+    In both methods `position` is (B, P, K) units and `rate` (P, K) the mean demand of a review,
+    units.
+    """
+
+    def hints(self, position: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+        """Features of decisions, (B, P, K, hints)."""
+
+    def times(
+        self, out: torch.Tensor, position: torch.Tensor, rate: torch.Tensor, lift: torch.Tensor
+    ) -> torch.Tensor:
+        """Units (B, P, K) to order or to move.
+
+        Args:
+            out: (B, P, K, outputs) of the network; at 0 the rule decides.
+            position: see above.
+            rate: see above.
+            lift: (P, K) units.
+        """
+
+
 class Aims(NamedTuple):
-    """What the rule aims at, (B, P, K) each; see `heuristics.base.Aims`."""
+    """What the rule aims at, (B, P, K) each; see `heuristics.base.Aims`. A `Guide`."""
 
     level: torch.Tensor  # units
     beyond: torch.Tensor  # units
     price_share: torch.Tensor  # of a unit's margin
 
     def hints(self, position: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
-        """Features (B, P, K, HINTS), in mean demands of a review.
-
-        Args:
-            position: (B, P, K) units.
-            rate: (P, K) mean demand of a review, units.
-        """
+        """Features (B, P, K, HINTS), in mean demands of a review; see `Guide`."""
         gap = (self.level - position.detach()) / rate
         return torch.stack(
             (
@@ -58,14 +77,7 @@ class Aims(NamedTuple):
     def times(
         self, out: torch.Tensor, position: torch.Tensor, rate: torch.Tensor, lift: torch.Tensor
     ) -> torch.Tensor:
-        """Units (B, P, K) to order or to move.
-
-        Args:
-            out: (B, P, K, 1) of the network; at 0 the rule decides.
-            position: (B, P, K) units.
-            rate: (P, K) mean demand of a review, units.
-            lift: (P, K) units.
-        """
+        """Units (B, P, K) to order or to move; see `Guide`."""
         factor = 2.0 ** torch.tanh(out[..., 0])
         need = self.level * factor - position + lift * (factor - 1.0)
         return _not_negative(need, SHARPNESS / rate) + self.beyond * factor
@@ -77,10 +89,10 @@ def _not_negative(need: torch.Tensor, sharpness: torch.Tensor) -> torch.Tensor:
     return smooth + (torch.relu(need) - smooth).detach()
 
 
-class Rule:
-    """A named heuristic with its parameters, in an environment."""
+class Rule(abc.ABC):
+    """A named heuristic with its parameters, in an environment, that guides a network."""
 
-    needs = "aims", "levels to learn around"
+    needs: ClassVar[tuple[str, str]]
     """Method that the heuristic must have, and what it means not to."""
 
     def __init__(self, description: Mapping[str, Any], env: Any) -> None:
@@ -91,7 +103,7 @@ class Rule:
             env: a built environment.
 
         Raises:
-            ValueError: if there is no such rule, or it says no aims.
+            ValueError: if there is no such rule, or it has not what it `needs`.
         """
         self.description = dict(description)
         parameters = dict(self.description)
@@ -107,8 +119,19 @@ class Rule:
         """The same rule in another environment."""
         return type(self)(self.description, env)
 
-    def aims(self, observation: Mapping[str, torch.Tensor]) -> Aims:
-        """What it aims at; the observation is in its shapes."""
+    @abc.abstractmethod
+    def guide(self, observation: Mapping[str, torch.Tensor]) -> Guide:
+        """What it says of an observation, which is in its shapes."""
+
+
+@final
+class AimingRule(Rule):
+    """A rule whose aims are multiplied."""
+
+    needs = "aims", "levels to learn around"
+
+    def guide(self, observation: Mapping[str, torch.Tensor]) -> Aims:
+        """What it aims at."""
         fields = {name: values.detach().cpu().numpy() for name, values in observation.items()}
         like = observation["inventory_position"]
         return Aims(

@@ -100,9 +100,23 @@ class ValidationEvaluator(BaseCallback):
 class Checkpoints(BaseCallback):
     """Saves from time to time what a run needs to go on."""
 
-    def __init__(self, folder: RunFolder, every: int, keep: int) -> None:
-        """Takes the steps between checkpoints (0 for none but the last) and how many to keep."""
+    def __init__(
+        self,
+        folder: RunFolder,
+        every: int,
+        keep: int,
+        saved: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepares the checkpoints.
+
+        Args:
+            folder: Where they go.
+            every: Steps between them; 0 for none but the last.
+            keep: How many to keep.
+            saved: Called after each.
+        """
         super().__init__()
+        self._saved = saved
         self._folder = folder
         self._every = every
         self._keep = keep
@@ -126,6 +140,7 @@ class Checkpoints(BaseCallback):
         save(self.model, self._folder.checkpoint(steps))
         self._folder.prune_checkpoints(self._keep)
         self._last = steps
+        self._saved()
 
 
 class ProgressBar(BaseCallback):

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from stockyard.agents.learners import around, steered
-from stockyard.agents.learners.around import LIFT_DAYS, Aims, Rule
+from stockyard.agents.learners.around import LIFT_DAYS, AimingRule, Guide, Rule
 from stockyard.agents.learners.layout import GLOBAL_FIELDS, POSITION, Layout
-from stockyard.agents.learners.steered import Steering
+from stockyard.agents.learners.steered import SteeredRule
 
 STRUCTURES = {"quantity": 1, "order_up_to": 1, "capped": 2, "around": 1, "steered": steered.OUTPUTS}
 """What the outputs mean where actions are quantities, and how many there are for a decision.
@@ -28,29 +28,41 @@ around: a factor on what a named rule aims at, in retail tasks; see `around`. st
 what a rule for placement goes by; see `steered`.
 """
 
-HINTS = {"around": around.HINTS, "steered": steered.HINTS}
-"""Structures that a rule is learned in, and the features that tell what it does."""
+HINTS_OF = {"around": around.HINTS, "steered": steered.HINTS}
+"""Structures with a rule -> how many features tell what it says."""
 
 
-def check_structure(structure: str, rule: Mapping[str, Any] | None) -> None:
-    """Raises a ValueError for an unknown structure, and for one with a rule too many or too few."""
+def check_structure(
+    structure: str, rule: Mapping[str, Any] | Rule | None, *, may_lack_rule: bool = False
+) -> None:
+    """Refuses an unknown structure, and one with a rule too many or too few.
+
+    Args:
+        structure: a name of `STRUCTURES`.
+        rule: described or built.
+        may_lack_rule: whether it may follow later.
+
+    Raises:
+        ValueError: naming the setting.
+    """
     if structure not in STRUCTURES:
         raise ValueError(f"structure: unknown {structure!r}; known: {', '.join(STRUCTURES)}")
-    if (rule is None) is (structure in HINTS):
+    is_missing = rule is None and structure in HINTS_OF and not may_lack_rule
+    if is_missing or (rule is not None and structure not in HINTS_OF):
         raise ValueError(
-            f"rule: must be given for the structures {' and '.join(HINTS)}, and for no other"
+            f"rule: must be given for the structures {' and '.join(HINTS_OF)}, and for no other"
         )
 
 
 def rule_of(description: Mapping[str, Any] | None, structure: str, env: Any) -> Rule | None:
-    """The rule that is learned around or steered, built for an environment; None: there is none.
+    """The rule of a structure, built for an environment; None: there is none.
 
     Raises:
         ValueError: if there is no such rule, or none that can be learned in this way.
     """
     if description is None:
         return None
-    return (steered.SteeredRule if structure == "steered" else Rule)(description, env)
+    return (SteeredRule if structure == "steered" else AimingRule)(description, env)
 
 
 class Seen(NamedTuple):
@@ -59,7 +71,7 @@ class Seen(NamedTuple):
     rows: torch.Tensor  # (B, P, K, F) features of decisions
     shared: torch.Tensor | None  # (B, G) features of no decision
     position: torch.Tensor  # (B, P, K) units that levels are compared with
-    aims: Aims | Steering | None  # of the rule that is learned around or steered
+    guide: Guide | None  # what the structure's rule says, if it has one
 
 
 class DecisionNetwork(nn.Module):
@@ -161,21 +173,17 @@ class Actor(nn.Module):
             ValueError: for an unknown structure, or a rule where there can be none.
         """
         super().__init__()
-        if structure not in STRUCTURES:
-            known = ", ".join(STRUCTURES)
-            raise ValueError(f"structure: unknown {structure!r}; known: {known}")
+        check_structure(structure, rule, may_lack_rule=True)
         if initial_action == "rule" and layout.table is None:
             raise ValueError("initial_action: 'rule' is for retail tasks")
-        if structure in HINTS and (layout.table is None or layout.mode != "quantity"):
+        if structure in HINTS_OF and (layout.table is None or layout.mode != "quantity"):
             raise ValueError(f"structure: {structure!r} is for retail tasks in mode 'quantity'")
-        if rule is not None and structure not in HINTS:
-            raise ValueError(f"rule: is for the structures {' and '.join(HINTS)}")
         self.rule = rule
         self.structure = structure
         self.initial_action = initial_action
         self.pools = pools
         self._features = {**layout.features, **layout.global_features}
-        self.num_features = layout.num_features + HINTS.get(structure, 0)
+        self.num_features = layout.num_features + HINTS_OF.get(structure, 0)
         self.num_outputs = STRUCTURES[structure] if layout.mode == "quantity" else 1
         self.network = DecisionNetwork(
             self.num_features,
@@ -191,7 +199,7 @@ class Actor(nn.Module):
 
         Args:
             layout: of the other environment.
-            env: itself, built, where a rule is learned around.
+            env: itself, built, where the structure has a rule; None: the same rule.
 
         Raises:
             ValueError: if its features are others than those of the weights.
@@ -282,7 +290,7 @@ class Actor(nn.Module):
         """Actions (B, *action_shape), differentiable; the observation's fields are (B, *shape)."""
         seen = self.seen(observation)
         out = self.network(seen.rows, seen.shared)
-        if self.layout.mode != "quantity" or seen.aims is not None:
+        if self.layout.mode != "quantity" or seen.guide is not None:
             return self.placed(out, observation, seen)
         if self.structure == "quantity":
             multiple = nn.functional.softplus(out[..., 0] + self._first_order)
@@ -297,8 +305,8 @@ class Actor(nn.Module):
 
         They are on the scale of a log-odds, or with a rule as its `times` takes them.
         """
-        if seen.aims is not None:
-            return self._action(seen.aims.times(out, seen.position, self._rate, self._lift))
+        if seen.guide is not None:
+            return self._action(seen.guide.times(out, seen.position, self._rate, self._lift))
         place = torch.sigmoid(out[..., 0] + self._start(observation))
         return self._action(self._low + self._span * place)
 
@@ -313,19 +321,19 @@ class Actor(nn.Module):
         """Reads an observation.
 
         Raises:
-            ValueError: if a rule is learned around, and has not been built for an environment.
+            ValueError: if the structure has a rule that is not built for an environment.
         """
         layout = self.layout
         if layout.table is not None:
             rows, shared = layout.table(observation)
             position = layout.table.position(observation)
-            if self.structure not in HINTS:
+            if self.structure not in HINTS_OF:
                 return Seen(rows, shared, position, None)
             if self.rule is None:
                 raise ValueError("rule: not built; take `policy.for_env(env)`")
-            aims = self.rule.aims(observation)
-            hints = aims.hints(position, self._rate)
-            return Seen(torch.cat((rows, hints), dim=-1), shared, position, aims)
+            guide = self.rule.guide(observation)
+            hints = guide.hints(position, self._rate)
+            return Seen(torch.cat((rows, hints), dim=-1), shared, position, guide)
         p, k = layout.num_products, layout.num_lanes
         batch = observation["inventory_position"].shape[0]
         stock = torch.cat(

@@ -20,6 +20,9 @@ from stockyard.agents.policy import Policy
 class Run:
     """What comes before and after the learning, on one world or several.
 
+    First `begin`, when the settings are known; then `open_validation`; then, while it learns,
+    `evaluate` and, at every checkpoint, `keep_time`; last `finish`, which closes the environments.
+
     Attributes:
         folder: where everything goes.
         steps: of training before this part of the run.
@@ -63,6 +66,7 @@ class Run:
         self.layouts = {name: Layout.of(env) for name, env in self.envs.items()}
         self.tapes: dict[str, Any] = {}
         self._players: dict[str, Policy] = {}
+        self._seed = 0
 
     @property
     def layout(self) -> Layout:

@@ -38,6 +38,9 @@ from stockyard.agents.learners.rows import Rows, RowsVecEnv
 from stockyard.agents.learners.run import Run, check_worlds
 from stockyard.agents.learners.run_folder import RunFolder
 
+TAKEN = ("quantity", "around", "steered")
+"""Names of `networks.STRUCTURES` that rows are made for."""
+
 load = hindsight.load
 """Loads the policy of a run folder: plain tensors, nothing is unpickled."""
 
@@ -111,9 +114,10 @@ class Learner:
         others: weight, 0 to 1, of what the other products earn; see `rows`.
         width: units of each of two hidden layers.
         initial_action: where actions start; see `networks.Actor`.
-        structure: "around" or "steered" in mode `quantity`, with a `rule`; see
-            `networks.STRUCTURES`. Without a rule actions start at `initial_action`.
-        rule: name and parameters of the heuristic.
+        structure: "quantity", the default: actions of the environment's mode, from `initial_action`
+            on; or in mode `quantity` "around" or "steered", with a `rule`: see
+            `networks.STRUCTURES`.
+        rule: name and parameters of the heuristic; None, the default, for "quantity".
         initial_log_std: of the offset from there, on the scale of a log-odds; around a rule, of
             the factor's logarithm to the base 2.
         clip_range: of PPO.
@@ -148,6 +152,11 @@ class Learner:
         if not 0.0 <= self.others <= 1.0:
             raise ValueError(f"others: must lie in [0, 1], got {self.others}")
         check_structure(self.structure, self.rule)
+        if self.structure not in TAKEN:
+            raise ValueError(
+                f"structure: ppo_shared learns {', '.join(TAKEN)}; for {self.structure!r} take "
+                "agent=hindsight"
+            )
         if self.rule is not None:  # as JSON can hold it
             object.__setattr__(self, "rule", described(self.rule))
 
@@ -223,7 +232,7 @@ class Learner:
             save_weights(folder.best_model, actor)
 
         evaluator = ValidationEvaluator(folder, evaluated, eval_every, against or {}, save_best)
-        checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep)
+        checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep, run.keep_time)
         stop = StopSignal()
         callbacks: list[BaseCallback] = [_Figures(vec), checkpoints, StopRequest(stop)]
         callbacks += [evaluator] if run.tapes else []

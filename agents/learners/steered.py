@@ -1,11 +1,14 @@
 """Learning to steer a rule: the network multiplies what the rule's steps go by.
 
 `pooled_reserve` lifts centres to a base, keeps a reserve at the dock and sends on what the dock
-cannot keep. Its steps are piecewise linear, so gradients pass through them; the network says, for
-every product at every centre and every day, by how much base, overflow, reserve and the dock's fill
-differ from what the rule's parameters come to. At zero the rule decides.
+cannot keep. Gradients pass through its steps: they are piecewise rational, and continuous but where
+`heuristics.rationing` says. The network says, for every product at every centre and every day, by
+how much base, overflow, reserve and the dock's fill differ from what the rule's parameters come to.
+At zero the rule decides.
 
-The steps always hand out what there is, fairly and within space: what is left to learn is for whom.
+Whatever the network says, the steps hand out what there is: base and local overflow fairly and
+within room, the rest to the regional centres, whether they have room or not. What is left to learn
+is for whom.
 Factors on finished transfers (`around`) are learned much slower: whatever one of them moves,
 the rule's next decision takes back.
 """
@@ -13,11 +16,13 @@ the rule's next decision takes back.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
 
+from stockyard.agents.heuristics.centres import Stocks
+from stockyard.agents.heuristics.placement_reserve import PooledReserve, Sizes
 from stockyard.agents.learners.around import Rule
 from stockyard.envs.network.arrays import as_like
 
@@ -35,14 +40,14 @@ LARGEST = 4.0
 
 
 class Steering(NamedTuple):
-    """What the rule sees and goes by, as tensors, for one batch of observations."""
+    """What the rule sees and goes by, as tensors, for one batch of observations; a `Guide`."""
 
-    policy: Any  # the heuristic
-    stocks: Any  # see `heuristics.centres.Stocks`
-    sizes: Any  # see `heuristics.placement_reserve.Sizes`
+    policy: PooledReserve
+    stocks: Stocks
+    sizes: Sizes
 
     def hints(self, position: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
-        """Features (B, P, F, HINTS); see `around.Aims.hints`."""
+        """Features (B, P, F, HINTS); see `around.Guide`."""
         stocks, sizes = self.stocks, self.sizes
         daily = stocks.daily.sum(-1)[..., None] + 1e-3
         dock = stocks.dock[..., None] + 0.0 * sizes.base
@@ -62,14 +67,7 @@ class Steering(NamedTuple):
     def times(
         self, out: torch.Tensor, position: torch.Tensor, rate: torch.Tensor, lift: torch.Tensor
     ) -> torch.Tensor:
-        """Units (B, P, F) to move.
-
-        Args:
-            out: (B, P, F, OUTPUTS) of the network; at 0 the rule decides.
-            position: (B, P, F) units, as `rate` and `lift` for rules that are learned `around`.
-            rate: (P, F).
-            lift: (P, F).
-        """
+        """Units (B, P, F) to move, from outputs (B, P, F, OUTPUTS) alone; see `around.Guide`."""
         sizes = self.sizes
         steered = sizes._replace(
             base=sizes.base * _factor(out[..., 0]),
@@ -85,13 +83,14 @@ def _factor(out: torch.Tensor) -> torch.Tensor:
     return 2.0 ** (OCTAVES * torch.tanh(out / OCTAVES))
 
 
+@final
 class SteeredRule(Rule):
-    """A named heuristic with its parameters, whose steps take other sizes."""
+    """A rule whose steps take other sizes."""
 
     needs = "sizes", "steps to steer"
 
-    def aims(self, observation: Mapping[str, torch.Tensor]) -> Any:
-        """What it goes by; the observation is in its shapes."""
+    def guide(self, observation: Mapping[str, torch.Tensor]) -> Steering:
+        """What it goes by."""
         fields = {
             name: np.asarray(values.detach().cpu().numpy(), dtype=np.float64)
             for name, values in observation.items()

@@ -19,6 +19,7 @@ from stockyard.agents.learners.sb3 import Learner, algorithm_class
 from stockyard.envs import textbook
 from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line
+from stockyard.scripts.headroom_contest import Contest
 
 CONF = Path(stockyard.conf.__file__).parent
 PRIMARIES = (
@@ -192,6 +193,17 @@ def test_every_agent_is_built(choice):
     assert instantiate(config.agent, _convert_="all").n_envs == config.n_envs
 
 
+@pytest.mark.parametrize("choice", ["hindsight_retail", "ppo_shared"])
+@pytest.mark.parametrize("structure", ["around", "steered"])
+def test_a_retail_learner_takes_a_rule_without_a_plus(choice, structure):
+    """The readme names `agent.structure` and `agent.rule`; each must be a key of the file."""
+    rule = {"name": "pooled_reserve", "local_days": 5.0}
+    named = "agent.rule={name:pooled_reserve,local_days:5.0}"
+    config = composed(f"agent={choice}", f"agent.structure={structure}", named)
+    assert instantiate(config.agent, _convert_="all").rule == rule
+    assert instantiate(composed(f"agent={choice}").agent, _convert_="all").rule is None
+
+
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_overrules_the_defaults(choice):
     """What an experiment says is what is run, and it can be built."""
@@ -213,6 +225,24 @@ def leaves(value, path):
             yield from leaves(item, f"{path}.{key}")
     else:
         yield path, value
+
+
+@pytest.mark.parametrize("choice", choices("headroom"))
+def test_every_contest_names_rules_experiments_and_guests_that_there_are(choice):
+    """A name that is wrong would show after hours, or be left out of the page without a word."""
+    contest = Contest.from_config(composed(f"task={choice}", name="headroom"))
+    rules = {contest.naive, *contest.rules, *contest.slow}
+    assert rules <= set(registered()) and set(contest.costly) <= rules
+    own = f"{choice}/"
+    for name, given in contest.learners.items():
+        if given["experiment"] is not None:
+            assert given["experiment"] in choices("experiment"), name
+            assert given["weights"] == own + name
+        else:
+            home, _, learner = given["weights"].partition("/")
+            assert home != choice and home in choices("headroom"), name
+            other = Contest.from_config(composed(f"task={home}", name="headroom")).learners
+            assert learner in other and other[learner]["experiment"] is not None, name
 
 
 @pytest.mark.parametrize("choice", choices("launcher"))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -125,12 +126,41 @@ def test_a_learner_is_trained_once_and_is_a_guest_elsewhere(
     assert "1 trainings, 0 of them to do" in capsys.readouterr().out
     run(folders, "train", task="visited", scenarios=None)
     assert "0 trainings" in capsys.readouterr().out
+    contest = Contest.from_config(composed("task=visited", name="headroom"))
+    assert contest.missing_guests() == {}
     page = folders / "page.md"
     run(folders, "evaluate", task="visited", scenarios=None, page=page)
     told = json.loads(page.with_suffix(".json").read_text())
     assert set(told["scenarios"]) == {"demand_drop"}
     assert set(told["scenarios"]["demand_drop"]["profit"]) == {"naive", "visitor"}
     assert told["training"]["visitor"]["steps"] >= 208
+
+
+def test_a_guest_without_weights_is_named(
+    folders: Path, no_hydra: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page without it would look as if it had not been invited."""
+    run(folders, "evaluate", task="visited", scenarios=None, page=folders / "page.md")
+    told = "guests without weights, left out: visitor (replenishment/pupil_s0)\n"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("tapes", "kept"), [(4, 9.0), (64, 5.0)])
+def test_scores_are_compared_on_equally_many_tapes(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, tapes: int, kept: float
+) -> None:
+    """What was better on other tapes may be worse on these."""
+    from stockyard import agents
+
+    found = SimpleNamespace(
+        parameters={}, score=5.0, on_edge=False, at_limit=(), method="tpe", history=[]
+    )
+    monkeypatch.setattr(agents, "tune", lambda *cell, **options: found)
+    contest = Contest.from_config(composed(name="headroom"))
+    entry = {"parameters": {}, "score": 9.0, "on_edge": True, "attempts": 1, "tapes": tapes}
+    contest.keep_tuned("steady", "newsvendor", entry)
+    done = headroom_work.tune_cell(contest, "steady", "newsvendor", 4)
+    assert done["entry"]["score"] == kept and done["entry"]["attempts"] == 2
 
 
 def test_an_interruption_keeps_what_was_known(

@@ -7,7 +7,7 @@ import torch
 from stockyard import agents
 from stockyard.agents.evaluation.rollout import build, rollout
 from stockyard.agents.learners import hindsight, shared_ppo
-from stockyard.agents.learners.around import HINTS, Aims, Rule
+from stockyard.agents.learners.around import HINTS, AimingRule, Aims
 from stockyard.agents.learners.hindsight import TrainedPolicy
 from stockyard.agents.learners.layout import Layout
 from stockyard.agents.learners.networks import Actor, rule_of
@@ -96,7 +96,7 @@ def test_gradients_pass_through_the_steps_of_a_steered_rule():
     fields = {name: values.double() for name, values in tensors(env).items()}
     # a dock that is fuller than usual: all steps of the rule have something to do
     fields["on_hand"][:, :, 0] += 12.0
-    steering = rule.aims(fields)
+    steering = rule.guide(fields)
     rate = torch.ones(steering.sizes.base.shape[1:], dtype=torch.float64)
     weight = torch.rand(steering.sizes.base.shape, generator=torch.Generator().manual_seed(0))
 
@@ -118,12 +118,17 @@ def test_a_steered_rule_never_moves_more_than_there_is():
     """Whatever the network says: stock of the dock, along lanes that are there."""
     env = build(PLACE, num_envs=4, split="test")
     rule, fields = rule_of(RESERVE, "steered", env), tensors(env)
-    steering = rule.aims(fields)
+    centres = rule._policy.centres
+    centres.reached[0, centres.regional] = 0.0  # shipped worlds have lanes to everywhere
+    centres.reached[1, ~centres.regional] = 0.0
+    fields["on_hand"][:, :, 0] += 99.0  # more than the dock can keep
+    steering = rule.guide(fields)
     shape, rate = steering.sizes.base.shape, torch.ones(steering.sizes.base.shape[1:])
     for seed in range(4):
         out = 4.0 * torch.randn((*shape, OUTPUTS), generator=torch.Generator().manual_seed(seed))
         units = steering.times(out, steering.stocks.position, rate, rate)
-        assert (units >= 0.0).all()
+        assert (units >= 0.0).all() and units.sum() > 0.0
+        assert (units[:, centres.reached == 0.0] == 0.0).all()
         assert (units.sum(-1) <= steering.stocks.dock * (1.0 + 1e-5)).all()
 
 
@@ -247,11 +252,11 @@ def test_a_rule_is_named_where_it_is_needed():
     with pytest.raises(ValueError, match="rule: must be given for the structures around"):
         hindsight.Learner(structure="around")
     with pytest.raises(ValueError, match="rule: needs the name of a heuristic"):
-        Rule({"space_use": 0.9}, env)
+        AimingRule({"space_use": 0.9}, env)
     with pytest.raises(ValueError, match="rule: space_priced_newsvendor has no steps to steer"):
         rule_of(PRICED, "steered", env)
-    with pytest.raises(ValueError, match="rule: is for the structures around"):
-        Actor(Layout.of(env), "quantity", 8, rule=Rule(PRICED, env))
+    with pytest.raises(ValueError, match="rule: must be given for the structures around"):
+        Actor(Layout.of(env), "quantity", 8, rule=AimingRule(PRICED, env))
     cover = build({**BUY, "action": "cover"}, num_envs=1, split="test")
     with pytest.raises(ValueError, match="'around' is for retail tasks in mode 'quantity'"):
         Actor(Layout.of(cover), "around", 8)

@@ -8,12 +8,12 @@ from stockyard import agents
 from stockyard.agents.evaluation.rollout import build
 from stockyard.agents.learners.hindsight import TrainedPolicy
 from stockyard.agents.learners.layout import POSITION, Layout
-from stockyard.agents.learners.networks import HINTS, STRUCTURES, Actor
+from stockyard.agents.learners.networks import HINTS_OF, STRUCTURES, Actor
 from stockyard.envs import textbook
 from stockyard.envs.tasks.task import shaped
 from stockyard.envs.textbook import Normal, Poisson, Uniform
 
-ALONE = tuple(name for name in STRUCTURES if name not in HINTS)  # the others: see test_around
+ALONE = tuple(name for name in STRUCTURES if name not in HINTS_OF)  # the others: see test_around
 LOST_SALES = textbook.lost_sales(
     demand=Poisson(5), lead_time=3, holding_cost=1, penalty_cost=9, horizon=30
 )

@@ -227,7 +227,29 @@ def test_ppo_leaves_plain_tensors_and_goes_on(spec, tmp_path):
     assert np.isfinite(agents.evaluate(policy, one, num_tapes=2).returns).all()
 
 
+def test_a_killed_run_keeps_the_time_it_took(tmp_path, monkeypatch):
+    """Every checkpoint notes it: without a proper end it would be lost."""
+
+    def killed(self):
+        if RunFolder(tmp_path).checkpoint_steps():
+            raise MemoryError
+        return True
+
+    monkeypatch.setattr(shared_ppo._Figures, "_on_step", killed)
+    learner = shared_ppo.Learner(n_envs=2, n_steps=2, batch_size=64, n_epochs=1, width=8)
+    with pytest.raises(MemoryError):
+        learner.train(BUY, tmp_path, total_steps=300, eval_tapes=0, checkpoint_every=24)
+    assert RunFolder(tmp_path).read_record()["seconds"] > 0.0
+
+
 def test_ppo_with_shared_rows_refuses_quantities():
     """The message says which learner to take."""
     with pytest.raises(ValueError, match="take agent=ppo or agent=hindsight"):
         shared_ppo.Learner().check({**BUY, "action": "quantity"})
+
+
+@pytest.mark.parametrize("structure", ["order_up_to", "capped"])
+def test_ppo_with_shared_rows_refuses_structures_of_textbook_problems(structure):
+    """They would be taken for plain offsets without a word."""
+    with pytest.raises(ValueError, match=f"structure: ppo_shared learns .*; for '{structure}'"):
+        shared_ppo.Learner(structure=structure)
