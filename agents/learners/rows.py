@@ -5,6 +5,11 @@ features, the mean of all rows' and the pooled ones, and earns what its product 
 reward would bury the effect of one product's order under the luck of all the others; a reward of
 its own hides what the order does to docks and shelves, so a part of what the others earn counts
 too.
+
+Rewards may be paired: less what the same world earns on the same tape where all actions stay at
+their start. Luck with demand and lead times, many times larger than what a decision changes, then
+cancels (a baseline that knows the inputs, but no action: Mao, Venkatakrishnan, Schwarzkopf &
+Alizadeh, Variance Reduction for Reinforcement Learning in Input-Driven Environments, ICLR 2019).
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from stockyard.agents.learners.networks import Actor
+from stockyard.agents.learners.networks import Actor, Seen
 from stockyard.agents.learners.walk import Track
 from stockyard.envs.network.arrays import fill_share
 from stockyard.envs.network.economics import PARTIES
@@ -36,7 +41,14 @@ class Rows:
     """One world as rows, in NumPy: R = B x P x K of them, the replica's first."""
 
     def __init__(
-        self, base: Any, actor: Actor, batch: int, seed: int, others: float, unit: float = 1.0
+        self,
+        base: Any,
+        actor: Actor,
+        batch: int,
+        seed: int,
+        others: float,
+        unit: float = 1.0,
+        paired: bool = False,
     ) -> None:
         """Takes a built environment of NumPy arrays.
 
@@ -47,10 +59,11 @@ class Rows:
             seed: of the training tapes.
             others: weight, 0 to 1, of what the other products earn.
             unit: size of a usual reward as the learner shall see it.
+            paired: whether rewards are differences to what actions at their start would earn.
         """
         self.track = Track(base, batch, seed, base.steps_per_episode)
         self.steps = base.steps_per_episode
-        self.actor, self.batch, self.others = actor, batch, others
+        self.actor, self.batch, self.others, self.paired = actor, batch, others, paired
         layout = actor.layout
         self.products, self.lanes = layout.num_products, layout.num_lanes
         self.num_rows = batch * self.products * self.lanes
@@ -63,7 +76,7 @@ class Rows:
 
     def reset(self) -> NDArray[np.float32]:
         """Draws fresh tapes; the first observations (R, O)."""
-        self._view = self.track.opening()
+        self._view = self._other = self.track.opening()
         self._left = self.steps
         return self._observed()
 
@@ -72,26 +85,40 @@ class Rows:
 
         What is decided with several outputs is still one decision.
         """
-        view, track = self._view, self.track
-        shape = (self.batch, self.products, self.lanes, -1)
-        with torch.inference_mode():
-            where = torch.from_numpy(np.asarray(offsets, dtype=np.float32).reshape(shape))
-            action = self.actor.placed(where, self._torch, self._seen).numpy().astype(np.float64)
-        after, stretch = track.step(view, action)
-        own, total = earned(track.params, view, after, stretch, self._part)
-        mixed = own + self.others * (total[:, None] - own)
-        self._view, self._left = after, self._left - 1
-        rows = np.repeat((mixed / self._scale).reshape(-1), self.lanes)
+        chosen = torch.from_numpy(np.asarray(offsets, dtype=np.float32))
+        self._view, money = self._play(self._view, chosen, self._torch, self._seen)
+        if self.paired:
+            self._other, usual = self._play(
+                self._other, torch.zeros_like(chosen), *self._look(self._other)
+            )
+            money = money - usual
+        self._left -= 1
+        rows = np.repeat((money / self._scale).reshape(-1), self.lanes)
         return self._observed(), rows, self._left == 0
 
-    def _observed(self) -> NDArray[np.float32]:
-        fields = self.track.task.observe(self.track.params, self._view)
-        seen = {name: np.asarray(values, dtype=np.float32) for name, values in fields.items()}
-        self._torch = {
-            name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in seen.items()
+    def _play(
+        self, view: View, offsets: torch.Tensor, fields: Mapping[str, torch.Tensor], seen: Seen
+    ) -> tuple[View, Floats]:
+        """The next view, and what each product earned with its part of the others', (B, P)."""
+        shape = (self.batch, self.products, self.lanes, -1)
+        with torch.inference_mode():
+            action = self.actor.placed(offsets.reshape(shape), fields, seen)
+        after, stretch = self.track.step(view, action.numpy().astype(np.float64))
+        own, total = earned(self.track.params, view, after, stretch, self._part)
+        return after, own + self.others * (total[:, None] - own)
+
+    def _look(self, view: View) -> tuple[dict[str, torch.Tensor], Seen]:
+        """An observation as the actor takes it, and what it reads of it."""
+        fields = {
+            name: torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+            for name, values in self.track.task.observe(self.track.params, view).items()
         }
         with torch.inference_mode():
-            self._seen = self.actor.seen(self._torch)
+            return fields, self.actor.seen(fields)
+
+    def _observed(self) -> NDArray[np.float32]:
+        self._torch, self._seen = self._look(self._view)
+        with torch.inference_mode():
             rows, shared = self._seen.rows, self._seen.shared
             mean = rows.mean(dim=(1, 2), keepdim=True).expand_as(rows)
             parts = [rows, mean]
@@ -106,8 +133,8 @@ def earned(
 ) -> tuple[Floats, Floats]:
     """What each product earned in a step, (B, P), and all together, (B,): the reward.
 
-    Sales, orders, stock in the yard, capital and the value of stock are the product's own; what is
-    left, transport and refusals above all, is shared by `part` (P,), the products' flow of volume.
+    Sales, orders, transport, stock in the yard, capital and the value of stock are the product's
+    own; what is left, refusals above all, is shared by `part` (P,), the products' flow of volume.
     """
     economics, flows = params.economics, stretch.flows
     margin = params.a.price_retail - economics.pick_pack_per_unit - economics.last_mile_per_unit
@@ -118,6 +145,11 @@ def earned(
         own = own + flow.sold * margin - flow.end.position * params.a.own_cost * capital
         if flow.lost is not None:
             own = own - flow.lost.sum(1) * economics.goodwill_per_lost_unit
+        for rank, units in zip(params.ranks(flow.promise), flow.served, strict=True):
+            if rank.tariff is not None:
+                own = own - (units * rank.tariff[:, None]).sum(1) * params.a.tariff_weight
+        if flow.transferred is not None:
+            own = own - (flow.transferred * params.a.transfer_cost[:, None]).sum(1)
         if flow.shipped is not None:
             own = own - (flow.shipped * params.a.order_cost_own).sum(1)
         if flow.end.yard is not None:

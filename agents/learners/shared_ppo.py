@@ -41,6 +41,9 @@ from stockyard.agents.learners.run_folder import RunFolder
 TAKEN = ("quantity", "around", "steered")
 """Names of `networks.STRUCTURES` that rows are made for."""
 
+PAIRED = 0.1
+"""Size of usual differences in rewards beside rewards."""
+
 load = hindsight.load
 """Loads the policy of a run folder: plain tensors, nothing is unpickled."""
 
@@ -112,6 +115,8 @@ class Learner:
         gamma: discount of a decision to the next.
         gae_lambda: weight of longer advantages, 0 to 1.
         others: weight, 0 to 1, of what the other products earn; see `rows`.
+        paired: whether rewards are differences to what actions at their start earn on the same
+            tape; see `rows`.
         width: units of each of two hidden layers.
         initial_action: where actions start; see `networks.Actor`.
         structure: "quantity", the default: actions of the environment's mode, from `initial_action`
@@ -133,6 +138,7 @@ class Learner:
     gamma: float = 0.966
     gae_lambda: float = 0.95
     others: float = 0.5
+    paired: bool = True
     width: int = 64
     initial_action: float | Literal["rule"] = "rule"
     structure: str = "quantity"
@@ -202,7 +208,9 @@ class Learner:
                 batch,
                 mixed(seed, done_steps, k),
                 self.others,
-                4.0 * (1.0 - self.gamma),  # so that returns are of order one
+                # so that returns are of order one
+                4.0 * (1.0 - self.gamma) / (PAIRED if self.paired else 1.0),
+                self.paired,
             )
             for k, (world, base) in enumerate(run.bases.items())
         }
