@@ -2,9 +2,9 @@
 
 from gymnasium.envs.registration import register
 
-for _task in ("replenishment", "placement", "network"):
+for _task in ("replenishment", "placement", "restock_limits", "network"):
     register(
-        id=f"stockyard/{_task.title()}-v0",
+        id=f"stockyard/{_task.title().replace('_', '')}-v0",
         entry_point="stockyard.envs.env:NetworkEnv",
         vector_entry_point="stockyard.envs.vector_env:NetworkVectorEnv",
         kwargs={"task": _task},

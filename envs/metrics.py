@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stockyard.envs.network.accounting import Ledger
 from stockyard.envs.network.arrays import (
     Array,
     as_like,
@@ -20,7 +19,11 @@ from stockyard.envs.network.arrays import (
 from stockyard.envs.network.economics import party_balances
 from stockyard.envs.network.fulfil import CAUSES, lost_by_cause
 from stockyard.envs.network.params import Params
+from stockyard.envs.network.state import Ledger
 from stockyard.envs.network.world import Stretch
+from stockyard.envs.seller_metrics import seller_figures
+from stockyard.envs.tasks.referee import surpluses
+from stockyard.envs.tasks.restock_fields import NEW_DAYS
 from stockyard.envs.tasks.task import View
 
 SPEEDS = ("1_day", "2_day", "3_to_5_day")
@@ -76,7 +79,12 @@ class LazyFigures(Mapping[str, Any]):
 
 
 def summarise(
-    params: Params, view: View, stretch: Stretch, ledger: Ledger, in_detail: bool = True
+    params: Params,
+    view: View,
+    stretch: Stretch,
+    ledger: Ledger,
+    in_detail: bool = True,
+    verdict: Callable[[], Any] | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Key figures over a step, each (B,).
 
@@ -88,8 +96,10 @@ def summarise(
     share of demand given up because the promise was slow. substitution_rate: share sold as a
     substitute. lost_*: units by cause. utilisation_*: share of a capacity used; of trucks, the
     load of the parcel trucks that ran. late_share: parcels newly late of parcels that joined.
-    surplus_*: USD by party, that of the sellers in cash. `in_detail` False leaves out all that a
-    textbook does not ask.
+    surplus_*: USD by party, that of the sellers in cash; where sellers decide, in full books, with
+    the figures of `seller_metrics.seller_figures`. is_pareto_better: 1 where no party is worse off
+    so far than under the reference rule. `in_detail` False leaves out all that a textbook does not
+    ask.
     """
     flows = stretch.flows
     demand = [sum_entries(f.demand) for f in flows]
@@ -124,7 +134,26 @@ def summarise(
             figures["surplus_sellers"] = balances["sellers"]
             paid = paid + ledger["seller_sales"]
         figures["surplus_customers"] = CONSUMER_SURPLUS * paid
+    if params.sellers is not None:
+        figures |= _of_sellers(params, view, stretch, ledger)
+    if verdict is not None:
+        figures["is_pareto_better"] = verdict()
     return {name: np.asarray(to_numpy(value), np.float64) for name, value in figures.items()}
+
+
+def _of_sellers(
+    params: Params, view: View, stretch: Stretch, ledger: Ledger
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Surpluses in full books, and what tells how sellers fare."""
+    names = ("surplus_retailer", "surplus_sellers", "surplus_customers")
+    gained = to_numpy(surpluses(ledger))
+    figures = {name: gained[:, k] for k, name in enumerate(names)}
+    launched = None
+    if view.tape.launch_day is not None:
+        day = view.period * params.days_per_period
+        age = day - to_numpy(view.tape.launch_day)
+        launched = (to_numpy(view.tape.launch_day) >= 0) & (age >= 0) & (age <= NEW_DAYS)
+    return figures | seller_figures(params, tuple(stretch.flows), view.state, launched)
 
 
 def _sum(parts: list[Array]) -> Array:

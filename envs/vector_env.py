@@ -12,15 +12,15 @@ from gymnasium.vector.utils import batch_space
 
 from stockyard.envs.metrics import LazyFigures, summarise
 from stockyard.envs.network.arrays import Array, all_sum, batch_fastest, to_numpy
-from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.params import Backend, array_maker
 from stockyard.envs.network.standing_rules import Rule
-from stockyard.envs.network.state import Decisions, Flows
+from stockyard.envs.network.state import Decisions, Flows, Ledger
 from stockyard.envs.network.streams import Streams, check_split
 from stockyard.envs.network.tapes import Tape
-from stockyard.envs.network.world import Stretch, World, outlook_at, simulate, value_of
+from stockyard.envs.network.world import Stretch, World, outlook_at, simulate, stock_values
 from stockyard.envs.scenarios import build_world
+from stockyard.envs.tasks.referee import Referee
 from stockyard.envs.tasks.task import Decoded, View, check_mode, check_task, make_task
 
 AUTORESET = {mode.name.lower(): mode for mode in AutoresetMode}
@@ -32,6 +32,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     What an agent sees, does and earns stands in the docstring of the id's task:
     `stockyard.envs.tasks.replenishment.Replenishment` for `stockyard/Replenishment-v0`,
     `stockyard.envs.tasks.placement.Placement` for `stockyard/Placement-v0`,
+    `stockyard.envs.tasks.restock_limits.RestockLimits` for `stockyard/RestockLimits-v0`,
     `stockyard.envs.tasks.joint.Joint` for `stockyard/Network-v0`.
 
     Args:
@@ -44,7 +45,9 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         horizon: length of an episode in periods of the network, a multiple of `periods_per_step`;
             None takes the scenario's.
         action: the task's action mode; None takes the first in its docstring.
-        rules: slot -> standing rule (name or callable) for the slots the agent does not take.
+        rules: slot -> standing rule (a name, a mapping of `name` and its parameters, or a callable)
+            for the slots the agent does not take.
+        objective: what counts as reward, for `stockyard/RestockLimits-v0`; None: welfare.
         demand: a demand process or a `DemandPanel` instead of the scenario's.
         integer: whole units; None takes the scenario's choice.
         forecast: what observations show: "martingale" (None; the tape's own), "none", "biased",
@@ -76,7 +79,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         size: str = "small",
         horizon: int | None = None,
         action: str | None = None,
-        rules: Mapping[str, str | Rule] | None = None,
+        rules: Mapping[str, str | Mapping[str, Any] | Rule] | None = None,
+        objective: Any = None,
         demand: Any = None,
         integer: bool | None = None,
         forecast: Any = None,
@@ -106,6 +110,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self.specification: dict[str, Any] = {
             "id": f"stockyard/{task.title().replace('_', '')}-v0",
             **({} if slots is None else {"slots": slots}),
+            **({} if objective is None else {"objective": objective}),
             "scenario": scenario,
             "size": size,
             "horizon": horizon,
@@ -119,7 +124,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         }
         self.horizon = _checked_horizon(horizon, self.world)
         self.params = self.world.params(backend, dtype)
-        self.task = make_task(task, self.world, slots)
+        self.task = make_task(task, self.world, slots, objective)
         self.action_mode = check_mode(action, self.task.action_modes)
         self.metadata = {**self.metadata, "autoreset_mode": AUTORESET[autoreset_mode]}
         self._autoreset = AUTORESET[autoreset_mode]
@@ -133,7 +138,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self._tape: tuple[tuple[Any, ...], Tape] | None = None
         self._view: View | None = None
         self._opened: View | None = None
-        self._value: Array | None = None
+        self._values: Ledger = {}
+        self._referee: Referee | None = None
         self._is_done = False
         self.frames: list[Any] = []  # of `rendering.Frame`, one per period
 
@@ -211,7 +217,9 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             view = view._replace(outlook=outlook_at(world, tape, view.period))
             self._opened = view
         self._view = view
-        self._value = value_of(params, view.state, view.outlook)
+        self._values = stock_values(params, view.state, view.outlook)
+        weighs = getattr(self.task, "objective", None)
+        self._referee = None if weighs is None else Referee(world, params, view, weighs)
         self._is_done = False
         self.frames = []
         info = {"tape_hash": tape.digests()}
@@ -289,18 +297,22 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         after, stretch = self._advance(view, decoded.decisions)
         after = after._replace(outlook=outlook_at(self.world, after.tape, after.period))
         ledger = dict(stretch.ledger)
-        value = value_of(params, after.state, after.outlook)
-        if value is not None:
-            ledger["inventory_value"] = value - self._value
-        own = {k: to_numpy(v) for k, v in ledger.items() if "retailer" in PARTIES[k]}
+        values = stock_values(params, after.state, after.outlook)
+        ledger |= {name: value - self._values[name] for name, value in values.items()}
+        accounts = self.task.accounts(params, ledger, tuple(stretch.flows))
+        verdict = None
+        if self._referee is not None:
+            verdict, penalty = self._referee.judge(ledger)
+            accounts |= penalty
+        own = {k: to_numpy(v) for k, v in accounts.items()}
         reward = np.zeros(self.num_envs) + sum(own.values())
-        self._view, self._value = after, value
+        self._view, self._values = after, values
         self._is_done = after.period >= self.world.burn_in + self.horizon
         truncated = np.full(self.num_envs, self._is_done)
         info: dict[str, Any] = {
             "ledger": own,
             "metrics": LazyFigures(
-                lambda: summarise(params, after, stretch, ledger, self.world.shows_history)
+                lambda: summarise(params, after, stretch, ledger, self.world.shows_history, verdict)
             ),
             "clip_fraction": _clip_fraction(decoded, stretch.flows[0]),
         }

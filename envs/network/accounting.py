@@ -16,9 +16,8 @@ from stockyard.envs.network.arrays import (
     weighted_sum,
 )
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Flows, State
-
-Ledger = dict[str, Array]
+from stockyard.envs.network.seller_accounts import add_seller_accounts
+from stockyard.envs.network.state import Flows, Ledger, State
 
 
 def cash_flows(params: Params, flows: Sequence[Flows]) -> Ledger:
@@ -42,6 +41,8 @@ def cash_flows(params: Params, flows: Sequence[Flows]) -> Ledger:
     _freight(params, flows, ledger)
     _space(params, flows, ledger)
     _textbook(params, flows, ledger)
+    if params.sellers is not None:
+        add_seller_accounts(params, flows, ledger)
     return ledger
 
 
@@ -190,11 +191,12 @@ def _priced(units: Array, rate: Array) -> Array:
 
 
 def stock_value(params: Params, state: State, cover: Array) -> Array:
-    """What the retailer's stock is worth, (B,) USD.
+    """What the retailer has in its stock, (B,) USD.
 
     Cost plus handling paid so far counts in full for the units that the forecast sells within the
     cover of `Economics.value_cover_days`, and at the salvage fraction beyond. Parcels still staged
-    or late are charged what a common carrier would ask for them.
+    or late are charged what a common carrier would ask for them. Where sellers decide for their
+    products, the retailer has paid for their handling, and that counts.
 
     Args:
         params: the network and its economics.
@@ -206,16 +208,31 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
     """
     economics = params.economics
     # All units at cost, plus the handling of those that have arrived.
-    book = state.position * params.a.unit_cost + sum_entries(state.on_hand * params.a.handling_node)
+    if params.sellers is None:
+        cost, valued = params.a.unit_cost, params.a.own
+    else:
+        cost, valued = params.a.own_cost, None
+    book = state.position * cost + sum_entries(state.on_hand * params.a.handling_node)
     for slot in state.transfers:
         book = book + sum_entries(slot * params.a.handling_transfer)
     if state.yard is not None:
         book = book + sum_entries(state.yard * params.a.handling_yard)
     if state.staged is not None:
         book = book + sum_entries(state.staged * params.a.handling_node[params.plans.transfer_tail])
-    share = fill_share(cover, state.position)
-    share = economics.salvage_fraction + (1.0 - economics.salvage_fraction) * share
-    value = weighted_sum(book * params.a.own, share)
+    share = _worth_share(params, state, cover)
+    value = weighted_sum(book if valued is None else book * valued, share)
     if state.parcels is not None:
         value = value - all_sum(state.parcels) * economics.expedite_per_parcel
     return value
+
+
+def sellers_stock_value(params: Params, state: State, cover: Array) -> Array:
+    """What the sellers' stock is worth to them, (B,) USD: its cost, valued as the retailer's is."""
+    share = _worth_share(params, state, cover)
+    return weighted_sum(state.position * params.a.third_party_cost, share)
+
+
+def _worth_share(params: Params, state: State, cover: Array) -> Array:
+    """Value of a unit over what was paid for it, (B, P), mean over the units there are."""
+    salvage = params.economics.salvage_fraction
+    return salvage + (1.0 - salvage) * fill_share(cover, state.position)

@@ -12,9 +12,13 @@ from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.windows import Window
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 WEEKS_AHEAD = 5
-"""Weeks for which limits are announced: this one and the next four."""
+"""Weeks for which environments show limits: this one and the next four."""
+
+AHEAD_WEEKS = (*range(WEEKS_AHEAD), 8, 12)
+"""Weeks ahead for which limits are announced: those shown by week, and two and three months."""
 
 REVEALED = {
     "storage": "storage_capacity",
@@ -69,11 +73,62 @@ class RentSeason:
     last_day: int = 364
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class CapacityWave:
+    """A limit that varies without warning, all entities together.
+
+    The log of its factor is an AR(1) by week; a week's factor shows at its beginning, and what is
+    announced of later weeks is the conditional mean, an exact martingale.
+
+    Raises:
+        ValueError: naming the field that is out of range.
+    """
+
+    field: str  # of `Capacities`
+    sd: float  # of the log factor; the factor's mean is 1
+    half_life_days: float
+
+    def __post_init__(self) -> None:
+        """Checks the field and the numbers."""
+        if self.field not in REVEALED:
+            raise ValueError(f"field: unknown {self.field!r}; known: {', '.join(REVEALED)}")
+        if not self.sd >= 0:
+            raise ValueError(f"sd: must be >= 0, got {self.sd}")
+        if not self.half_life_days > 0:
+            raise ValueError(f"half_life_days: must be > 0, got {self.half_life_days}")
+
+    def draw(self, streams: Streams, day: Ints, ahead: Ints) -> tuple[Floats, Floats]:
+        """The factor by day (T,), and what is known then of it `ahead` days later, (K, T)."""
+        weeks = int(day[-1]) // 7 + 1
+        decay = 0.5 ** (7.0 / self.half_life_days)
+        level = streams.generator("capacity", self.field).standard_normal(weeks)
+        for k in range(1, weeks):
+            level[k] = decay * level[k - 1] + np.sqrt(1.0 - decay**2) * level[k]
+        now = level[day // 7]
+        power = decay ** (ahead // 7)[:, None]
+        known = np.exp(power * self.sd * now - (power * self.sd) ** 2 / 2.0)
+        return np.exp(self.sd * now - self.sd**2 / 2.0), known
+
+
 class Limits(NamedTuple):
     """A limit of one replica over time."""
 
     true: Floats  # (T, E)
-    announced: Floats  # (WEEKS_AHEAD, T, E) what is known at the start of t of k weeks later
+    announced: Floats  # (AHEAD_WEEKS, T, E) what is known at the start of t of those weeks later
+
+
+@dataclasses.dataclass(frozen=True)
+class Congestion:
+    """Docks that grow slow as a building fills up.
+
+    With u the volume on the shelf and a share of the yard's over the storage capacity, a dock
+    handles 1 - slope * max(u - start, 0) of its capacity, and never less than `least` of it.
+    """
+
+    start: float = 0.8
+    slope: float = 2.0
+    least: float = 0.35
+    yard_weight: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +149,9 @@ class Capacities:
     trucks: Floats | None = None  # (E_tr + E_out,) or (T, ...) trucks per period
     storage_rent: Floats | None = None  # (1,) or (T, 1) multiple of the base rent
     changes: Sequence[CapacityChange] = ()
+    waves: Sequence[CapacityWave] = ()
     rent_season: RentSeason | None = None
+    congestion: Congestion | None = None  # docks slow down as shelf and yard fill up
 
     def __post_init__(self) -> None:
         """Refuses NaN and negative limits, naming the field."""
@@ -102,9 +159,11 @@ class Capacities:
             value = getattr(self, field)
             if value is not None and not (np.asarray(value) >= 0).all():
                 raise ValueError(f"capacities.{field}: must be >= 0 and not NaN")
-        for change in self.changes:
-            if getattr(self, change.field) is None:
-                raise ValueError(f"capacities.{change.field}: changes, but is not limited")
+        for field in (*(c.field for c in self.changes), *(w.field for w in self.waves)):
+            if getattr(self, field) is None:
+                raise ValueError(f"capacities.{field}: changes, but is not limited")
+        if self.congestion is not None and (self.storage is None or self.receiving is None):
+            raise ValueError("capacities.congestion: needs storage and receiving to be limited")
         if self.rent_season is not None and self.storage_rent is None:
             raise ValueError("capacities.storage_rent: has a season, but is None")
 
@@ -116,7 +175,7 @@ class Capacities:
     @property
     def varying(self) -> tuple[str, ...]:
         """The fields that differ between tapes."""
-        fields = {change.field for change in self.changes}
+        fields = {change.field for change in self.changes} | {wave.field for wave in self.waves}
         if self.rent_season is not None:
             fields.add("storage_rent")
         return tuple(field for field in REVEALED if field in fields)
@@ -144,7 +203,7 @@ class Capacities:
         Returns:
             The limit and what is announced of it.
         """
-        ahead = np.arange(WEEKS_AHEAD) * 7
+        ahead = np.array(AHEAD_WEEKS) * 7
         span = periods + int(ahead[-1]) * periods_per_day
         base: Any = self.base(field, span)
         day = np.arange(span) // periods_per_day
@@ -168,4 +227,9 @@ class Capacities:
             for k, days in enumerate(ahead):
                 seen = window.profile(day[:periods] + days - key_day) * known
                 announced[k] = announced[k] * (1.0 + seen[:, None] * effect)
+        for wave in self.waves:
+            if wave.field == field:
+                factor, expected = wave.draw(streams, day, ahead)
+                true = true * factor[:, None]
+                announced = announced * expected[:, :periods, None]
         return Limits(true[:periods], announced)

@@ -3,7 +3,8 @@
 Order of events within a period (part of the specification of every environment):
 
 1. P0 the state is observed; goods received overnight are on the shelf.
-2. P1-P2 limits on what an owner may have on hand plus inbound are in force.
+2. P1 limits on what an owner may have on hand plus inbound are in force; at the beginning of a
+   month the platform announces terms. P2 sellers answer and order, at review epochs.
 3. P3 purchase orders are placed. An order with lead time l can be sold in l periods.
 4. P4 transfers between nodes are taken from start-of-period stock. Orders and transfers that take
    no time arrive now.
@@ -15,10 +16,12 @@ Order of events within a period (part of the specification of every environment)
 
 from stockyard.envs.network.dispatch import dispatch, join_parcels
 from stockyard.envs.network.fulfil import fulfil
+from stockyard.envs.network.mechanisms import announce
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.place import move
 from stockyard.envs.network.receive import land, receive
 from stockyard.envs.network.replenish import place_orders
+from stockyard.envs.network.sellers import billed, remember, respond
 from stockyard.envs.network.state import Decisions, Exogenous, Flows, State
 
 
@@ -39,16 +42,24 @@ def step(
         The state at the start of the next period, and what moved.
         `accounting.cash_flows` turns flows into money.
     """
-    staged_at_start = state.staged
-    state, ordered = place_orders(params, state, decisions.orders, decisions.limits, exogenous)
+    staged_at_start, orders, broken = state.staged, decisions.orders, None
+    if params.sellers is not None:
+        state = announce(params, state, decisions.terms, exogenous)
+        if decisions.terms is not None and state.sellers is not None:
+            broken = state.sellers.broken
+        state, orders = respond(params, state, orders, exogenous)
+    state, ordered = place_orders(params, state, orders, decisions.limits, exogenous)
     state, transferred, landed_transfers = move(params, state, decisions.transfers, exogenous)
     landed_orders = None if ordered is None else ordered.landed
     state = land(params, state, landed_orders, landed_transfers)
-    state, sales = fulfil(params, state, exogenous)
+    state, sales, merchant = fulfil(params, state, exogenous)
     state, gone = dispatch(
         params, state, decisions.trucks, decisions.expedite, staged_at_start, exogenous
     )
-    end = state
+    end, bill = state, None
+    if params.sellers is not None:
+        bill = billed(params, state, merchant, exogenous)._replace(broken=broken)
+        state = remember(params, state, sales.sold, sales.out_of_stock, sales.demand)
     state, receipts = receive(params, state, exogenous)
     state, joined, joined_volume = join_parcels(params, state, sales.served, exogenous)
     flows = Flows(
@@ -65,5 +76,6 @@ def step(
         joined_volume,
         end,
         exogenous.revealed.storage_rent,
+        bill,
     )
     return state, flows

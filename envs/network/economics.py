@@ -18,6 +18,15 @@ PARTIES: dict[str, tuple[str, str]] = {
     "sales": ("customers", "retailer"),
     "seller_sales": ("customers", "sellers"),
     "seller_fees": ("sellers", "retailer"),
+    "seller_storage": ("sellers", "retailer"),
+    "seller_overage": ("sellers", "retailer"),
+    "seller_reservations": ("sellers", "retailer"),
+    "seller_credits": ("retailer", "sellers"),
+    "seller_capital": ("sellers", "lenders"),
+    "merchant_sales": ("customers", "sellers"),
+    "merchant_referrals": ("sellers", "retailer"),
+    "merchant_purchases": ("sellers", "vendors"),
+    "merchant_freight": ("sellers", "carriers"),
     "purchases": ("retailer", "vendors"),
     "seller_purchases": ("sellers", "vendors"),
     "fixed_order": ("retailer", "vendors"),
@@ -36,11 +45,16 @@ PARTIES: dict[str, tuple[str, str]] = {
     "refusal": ("retailer", "carriers"),
     "capital": ("retailer", "lenders"),
     "holding": ("retailer", "landlords"),
-    "goodwill": ("retailer", "customers"),
+    "goodwill": ("retailer", "reputation"),
     "shortage": ("retailer", "customers"),
     "inventory_value": ("inventory", "retailer"),
+    "seller_inventory_value": ("inventory", "sellers"),
+    "consumption": ("usefulness", "customers"),
 }
-"""Double entry: every account has one payer and one payee, so balances sum to zero."""
+"""Double entry: every account has one payer and one payee, so balances sum to zero.
+
+`consumption` is what bought goods are worth to customers; `goodwill` is a retailer's loss of
+later business, which it pays nobody in cash."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,6 +84,12 @@ class Economics:
     salvage_fraction: float = 0.35
     seller_referral_fraction: float = 0.15
     seller_fee_per_unit: float = 4.50
+    seller_storage_per_ft3_day: float = 0.78 / 30.0  # until a platform sets another price
+    seller_overage_per_ft3_day: float = 10.0 / 30.0  # on stock in buildings above the limit
+    seller_credit_fraction: float = 0.15  # of sales from space that was bought, up to its fee
+    merchant_cost_per_unit: float = 6.50  # of a unit that a seller sends itself [A]
+    # what a delivered unit is worth to its customer above the price, share of it, by tier [A]
+    surplus_by_tier: tuple[float, ...] = (0.30, 0.28, 0.24)
     # freight
     cost_per_truck: Values = 0.0  # (E_tr + E_out,) USD
     expedite_per_parcel: float = 3.0
@@ -99,7 +119,7 @@ class Economics:
     @classmethod
     def textbook(cls, **costs: Any) -> "Economics":
         """Books with every retail rate at zero; name the textbook costs that apply."""
-        rates = {
+        rates: dict[str, Any] = {
             spec.name: 0.0
             for spec in dataclasses.fields(cls)
             if spec.name.endswith(("_per_unit", "_per_ft3_day", "_per_ft3", "_per_year", "_unit"))

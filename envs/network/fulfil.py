@@ -13,6 +13,7 @@ from stockyard.envs.network.arrays import (
     namespace,
     product_sum,
     round_in_turn,
+    round_straight_through,
     stack,
     sum_entries,
     take,
@@ -51,7 +52,7 @@ class _Round(NamedTuple):
     abandoned: Array | None  # (B, R, P) units given up for slowness
 
 
-def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, Sales]:
+def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, Sales, Array | None]:
     """Serves backlog and demand from the nodes, in each region's order of preference.
 
     1. Regions ask their nodes rank by rank; at a slower tier only the customers who accept it ask.
@@ -59,6 +60,7 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
        picking capacity.
     3. Unserved customers try a substitute once; what is then unserved is lost. Where unmet demand
        is owed instead, the backlog is served first, and nobody substitutes or gives up.
+    4. Of the customers that the network loses, sellers serve some from stock of their own.
 
     Args:
         params: the network.
@@ -66,9 +68,10 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
         exogenous: this period of the tape.
 
     Returns:
-        The state after picking and what was sold. Gradients are one-sided at stock-outs.
+        The state after picking, what was sold, and what sellers sent themselves, (B, P) units or
+        None. Gradients are one-sided at stock-outs.
     """
-    demand = exogenous.demand
+    demand = _demand(params, state, exogenous)
     ranks = params.ranks(exogenous.promise)
     room = exogenous.revealed.outbound_capacity if params.outbound_is_limited else None
     wanted = demand if state.backlog is None else demand + state.backlog
@@ -81,6 +84,12 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
     total = _total(last.served)
     sold = sum_entries(total)
     owed = state.backlog is not None
+    merchant = None
+    if params.seller_plan is not None and not owed:
+        by_themselves = unserved * params.seller_plan.merchant_share
+        if params.whole_units:
+            by_themselves = floor_straight_through(by_themselves)
+        unserved, merchant = unserved - by_themselves, sum_entries(by_themselves)
     sales = Sales(
         demand=demand,
         sold=sold,
@@ -97,7 +106,16 @@ def fulfil(params: Params, state: State, exogenous: Exogenous) -> tuple[State, S
         backlog=unserved if owed else None,
         position=state.position - sold,
     )
-    return state, sales
+    return state, sales, merchant
+
+
+def _demand(params: Params, state: State, exogenous: Exogenous) -> Array:
+    """Purchase intents, (B, R, P) units: what the tape says, and more where sellers cut prices."""
+    sellers, plan = state.sellers, params.seller_plan
+    if sellers is None or plan is None or not anywhere(sellers.cut > 0.0):
+        return exogenous.demand
+    demand = exogenous.demand * (1.0 + plan.cut_elasticity * sellers.cut)[:, None]
+    return round_straight_through(demand) if params.whole_units else demand
 
 
 def _total(parts: tuple[Array, ...]) -> Array:

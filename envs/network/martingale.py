@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.network.processes import DemandPath, start_day
-from stockyard.envs.network.shocks import DemandShock, Launches, Season
+from stockyard.envs.network.shocks import DemandShock, Launches, Promotions, Season
 from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.topology import Network
 
@@ -21,6 +21,9 @@ Ints = npt.NDArray[np.int64]
 
 CHUNK = 2_000_000
 """Entries of the largest intermediate array of a forecast."""
+
+PROMOTION_WEEKS = 4
+"""Weeks ahead for which sellers have planned their promotions."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class MartingaleDemand:
     season: Season | None = None
     shocks: Sequence[DemandShock] = ()
     launches: Launches | None = None
+    promotions: Promotions | None = None  # known to sellers alone
 
     @property
     def is_integer(self) -> bool:
@@ -82,7 +86,8 @@ class MartingaleDemand:
         before day t; `wave` (days, P), that of the last complete week; `regional` (days, R, P), the
         regional wave of the day before. They exclude the innovations of day t and of its week,
         which day t's demand contains. `start_day` () is the day of the year of day 0; shocks and
-        launches add their own (`ShockPath`, `LaunchPath`).
+        launches add their own (`ShockPath`, `LaunchPath`). `promotion` (weeks, P) is what sellers
+        know of.
         """
         h = network.periods_per_day
         days = -(-periods // h)
@@ -146,6 +151,10 @@ class MartingaleDemand:
         if self.launches is not None:
             launch = signals["launch"] = self.launches.draw(streams, days, names)
             factor = factor * launch.factor * (day[:, None] >= launch.begin)
+        if self.promotions is not None:
+            weeks = -(-days // 7) + PROMOTION_WEEKS
+            promoted = signals["promotion"] = self.promotions.draw(streams, weeks, names)
+            factor = factor * promoted[day // 7]
         return factor
 
     def _known_mean(self, day: Ints, period: Ints, signals: dict[str, Any]) -> Floats:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from stockyard.envs.network.arrays import Array, SumPlan, index_of
+from stockyard.envs.network.capacities import Congestion
 from stockyard.envs.network.economics import Economics, handling_values
+from stockyard.envs.network.seller_traits import Sellers
 from stockyard.envs.network.topology import Network, Promise, Rank, Substitution
 
 Backend = Literal["numpy", "torch"]
@@ -70,6 +73,8 @@ class Params:
     yard_is_limited: bool = False
     outbound_is_limited: bool = False
     supplier_is_limited: bool = False
+    congestion: Congestion | None = None  # docks slow down as buildings fill up
+    sellers: Sellers | None = None  # who decides for products of other owners; None: orders do
     backend: Backend = "numpy"
     dtype: str = "float64"
     device: str = "cpu"
@@ -105,6 +110,7 @@ class Params:
             * (economics.seller_referral_fraction * products.price + economics.seller_fee_per_unit),
             "own": ~third_party,
             "own_cost": products.unit_cost * ~third_party,
+            "third_party_cost": products.unit_cost * third_party,
             "order_cost_own": network.inbound.unit_cost * ~third_party,
             "order_cost_sellers": network.inbound.unit_cost * third_party,
             "carries": network.carries,
@@ -154,9 +160,12 @@ class Params:
         fed = set(network.transfers.head.tolist()) & set(network.inbound.head.tolist())
         object.__setattr__(self, "feeds_twice", bool(fed))
         object.__setattr__(self, "has_third_party", bool(third_party.any()))
+        if self.congestion is not None and not (self.dock_is_limited and self.storage_is_limited):
+            raise ValueError("congestion: needs docks and storage to be limited")
         object.__setattr__(self, "substitutions", self._substitutions(make))
         object.__setattr__(self, "plans", self._plans())
         object.__setattr__(self, "_ranks", {})
+        object.__setattr__(self, "seller_plan", self._seller_plan(make))
 
     # set in __post_init__
     a: "Arrays" = dataclasses.field(init=False, repr=False)
@@ -174,6 +183,7 @@ class Params:
     pays_transit_holding: bool = dataclasses.field(init=False)
     substitutions: tuple[Substitution, ...] = dataclasses.field(init=False, repr=False)
     plans: "Plans" = dataclasses.field(init=False, repr=False)
+    seller_plan: "SellerPlan | None" = dataclasses.field(init=False, repr=False)
     _ranks: dict[Promise, tuple["RankPlan", ...]] = dataclasses.field(init=False, repr=False)
 
     def index(self, values: Any) -> Any:
@@ -256,6 +266,49 @@ class Params:
             self._ranks[promise] = tuple(plans)
         return self._ranks[promise]
 
+    def _seller_plan(self, make: Any) -> "SellerPlan | None":
+        sellers, network, economics = self.sellers, self.network, self.economics
+        if sellers is None:
+            return None
+        products, days = network.products, 1.0 / network.periods_per_day
+        third_party = products.owner > 0
+        kept = products.price * (1.0 - economics.seller_referral_fraction)
+        capital = economics.capital_rate_per_year / 365.0 * sellers.holding_days
+        carries = network.carries
+        lane = carries.argmax(axis=0)
+        first = (np.arange(len(carries))[:, None] == lane) & carries
+        lead = (network.inbound.lead_time * first).sum(axis=0) * days
+        plays = (sellers.inflation > 0.0)[sellers.of_product] & third_party
+        return SellerPlan(
+            of_product=self.index(sellers.of_product),
+            size_class=self.index(sellers.size_class),
+            one_price=self.index(np.zeros(network.num_products)),
+            to_seller=SumPlan.of(products.owner - 1, sellers.num_sellers),
+            third_party=make(third_party),
+            first_lane=make(first & third_party),
+            lead_days=make(lead),
+            margin=make((kept - economics.seller_fee_per_unit - products.unit_cost) * third_party),
+            kept_price=make(kept * third_party),
+            left_over=make(np.maximum(products.unit_cost * (capital + sellers.obsolescence), 1e-3)),
+            rent_days=make(products.volume * sellers.holding_days),
+            inflation=make(sellers.inflation),
+            hoarding=make(sellers.hoarding),
+            shading=make(sellers.shading),
+            plays=make(plays),
+            merchant_share=make(
+                np.asarray(sellers.merchant_share)[sellers.of_product]
+                * third_party
+                * network.acceptance_by_tier[-1]
+            ),
+            scale_of_mean=1.0 / math.gamma(1.0 + 1.0 / sellers.demand_shape),
+            demand_shape=sellers.demand_shape,
+            anticipation=sellers.anticipation,
+            most_cut=sellers.most_cut,
+            cut_elasticity=sellers.cut_elasticity,
+            pays_as_bid=sellers.payment == "pay_as_bid",
+            pay_as_bid_shading=sellers.pay_as_bid_shading,
+        )
+
     def _substitutions(self, make: Any) -> tuple[Substitution, ...]:
         return tuple(
             Substitution(self.index(n.source), self.index(n.receiver), make(n.weight))
@@ -279,6 +332,7 @@ class Arrays:
     seller_fee: Array  # (P,) USD a seller pays per unit sold
     own: Array  # (P,) 1 for the retailer's products
     own_cost: Array  # (P,) USD, zero for sellers' products
+    third_party_cost: Array  # (P,) USD, zero for the retailer's products
     order_cost_own: Array  # (E_in, P) USD, zero for sellers' products
     order_cost_sellers: Array  # (E_in, P) USD, zero for the retailer's products
     carries: Array  # (E_in, P) 1 where the lane carries the product
@@ -328,3 +382,31 @@ class RankPlan(NamedTuple):
     claims: tuple[tuple[int, tuple[int, ...]], ...]  # the nodes asked, and who asks each
     to_node: SumPlan
     tariff: Array | None  # (R,) USD per unit
+
+
+class SellerPlan(NamedTuple):
+    """What sellers decide by, in the backend's arrays; see `seller_traits.Sellers`."""
+
+    of_product: Any  # (P,) index of each product's seller
+    size_class: Any  # (P,) index of each product's size class
+    one_price: Any  # (P,) index that gives every product the same entry
+    to_seller: SumPlan  # how products add up to sellers
+    third_party: Array  # (P,) 1 for sellers' products
+    first_lane: Array  # (E_in, P) 1 on the first lane that carries a seller's product
+    lead_days: Array  # (P,) days on that lane, where suppliers quote none
+    margin: Array  # (P,) USD that a seller earns per unit at the list price, zero for others
+    kept_price: Array  # (P,) USD of a unit's price that a seller keeps
+    left_over: Array  # (P,) USD that a unit left over costs its seller
+    rent_days: Array  # (P,) ft3-days that a unit is taken to stay
+    inflation: Array  # (S,)
+    hoarding: Array  # (S,)
+    shading: Array  # (S,)
+    plays: Array  # (P,) 1 where the seller plays the system
+    merchant_share: Array  # (P,) share of customers of an empty shelf whom the seller serves
+    scale_of_mean: float  # of the Weibull distribution
+    demand_shape: float
+    anticipation: float
+    most_cut: float
+    cut_elasticity: float
+    pays_as_bid: bool
+    pay_as_bid_shading: float

@@ -148,6 +148,7 @@ class TwoPartArrivals:
     congestion_half_life_days: float = 35.0
     longest_days: float = 75.0
     lane_extra_days: Any = 0.0  # scalar or (E_in,), on top of both parts and of the quote
+    fills_whole: Any = False  # scalar or (P,): sellers ship their own goods, all of them
     changes: Sequence[LeadChange] = ()
 
     def draw(self, streams: Streams, network: Network, epochs: int, epoch_days: float) -> Arrivals:
@@ -188,6 +189,7 @@ class TwoPartArrivals:
                 uniform = streams.generator("fill", *key).random((epochs, 2))
                 fill[:, e, p] = uniform[:, 0] ** (1.0 / self.fill_shape)
                 split[:, e, p] = self.split_low + (1.0 - self.split_low) * uniform[:, 1]
+        fill = np.where(np.asarray(self.fills_whole, dtype=np.bool_), 1.0, fill)
         longest = np.rint(self.longest_days * h)
         lead = np.clip(np.stack((first, second), axis=1), 1.0, longest)
         fraction = np.stack((fill * split, fill * (1.0 - split)), axis=1)

@@ -110,13 +110,33 @@ def stored_volume(params: Params, state: State) -> Array:
 
 
 def _dock_room(params: Params, stored: Array | None, exogenous: Exogenous, like: Array) -> Array:
-    """Volume that can be received, (B, N) ft3: the tighter of dock and free space."""
+    """Volume that can be received, (B, N) ft3: the tighter of dock and free space.
+
+    `like` is what stands in the yard, today's arrivals included.
+    """
     revealed = exogenous.revealed
     dock = revealed.receiving_capacity if params.dock_is_limited else None
+    if params.congestion is not None and stored is not None:
+        dock = dock * productivity(params, stored, like, revealed.storage_capacity)
     if not params.storage_is_limited or stored is None:
         return like * 0.0 + UNLIMITED if dock is None else dock
     space = revealed.storage_capacity - stored
     return space if dock is None else namespace(space).minimum(space, dock)
+
+
+def productivity(params: Params, stored: Array, waiting: Array, capacity: Array) -> Array:
+    """Share of its receiving capacity that a dock reaches in a building so full, (B, N).
+
+    Args:
+        params: the network; its `congestion` says how docks slow down.
+        stored: (B, N) ft3 on the shelf and staged.
+        waiting: (B, N) ft3 in the yard.
+        capacity: (B or 1, N) ft3 of storage.
+    """
+    rule = params.congestion
+    assert rule is not None
+    full = (stored + rule.yard_weight * waiting) / at_least(capacity, 1e-6)
+    return at_least(1.0 - rule.slope * at_least(full - rule.start, 0.0), rule.least)
 
 
 def _by_node(params: Params, inbound: Array | None, transfers: Array | None) -> Array | None:

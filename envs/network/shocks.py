@@ -1,4 +1,4 @@
-"""What befalls demand: seasons, events and shocks, launches; and when each becomes known."""
+"""What befalls demand: seasons, events, shocks, launches, promotions; and when each is known."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -189,3 +189,35 @@ class LaunchPath(NamedTuple):
     known: Floats  # (days, P) expected factor at the start of each day
     factor: Floats  # (P,) the factor
     left: Floats  # (days, P) log variance of the factor that is not revealed yet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Promotions:
+    """Weeks in which a product sells far more, which only its seller knows of beforehand.
+
+    Each week of each product is one with the same chance, whatever came before: to everybody else
+    a promotion tells nothing about later weeks, and forecasts without them stay exact means.
+
+    Raises:
+        ValueError: naming the field that is out of range.
+    """
+
+    affected: Floats  # (P,) 1 where the product is promoted
+    share: float = 0.08  # of its weeks
+    lift: float = 2.5  # demand in such a week over that in another
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if not 0.0 <= self.share < 1.0:
+            raise ValueError(f"share: must lie in [0, 1), got {self.share}")
+        if not self.lift >= 0.0:
+            raise ValueError(f"lift: must be >= 0, got {self.lift}")
+
+    def draw(self, streams: Streams, weeks: int, names: Sequence[str]) -> Floats:
+        """Factors on demand, (weeks, P), of mean 1."""
+        factor = np.ones((weeks, len(names)))
+        mean = 1.0 + self.share * (self.lift - 1.0)
+        for p in np.flatnonzero(self.affected).tolist():
+            chosen = streams.generator("promotion", names[p]).random(weeks) < self.share
+            factor[:, p] = np.where(chosen, self.lift, 1.0) / mean
+        return factor

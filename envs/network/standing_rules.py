@@ -6,7 +6,7 @@ review epochs, the others in every period.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,9 +24,10 @@ from stockyard.envs.network.arrays import (
 )
 from stockyard.envs.network.params import Params, array_maker
 from stockyard.envs.network.place import lanes_by_tail, position_at_nodes
+from stockyard.envs.network.standing_terms import RESTOCK_RULES
 from stockyard.envs.network.state import Revealed, State
 
-Rule = Callable[[Params, State, Revealed], Array | None]
+Rule = Callable[[Params, State, Revealed], Any]
 """(params, state, revealed) -> the slot's decision, or None to do nothing."""
 
 
@@ -233,8 +234,8 @@ def _push_plan(params: Params, rest_to: tuple[int, ...]) -> _PushPlan:
     )
 
 
-RULES: dict[str, dict[str, Callable[[], Rule]]] = {
-    "restock": {"no_limit": Idle},
+RULES: dict[str, dict[str, Callable[..., Rule]]] = {
+    "restock": {"no_limit": Idle, **RESTOCK_RULES},
     "replenish": {"cover": CoverOrder, "recorded": Recorded},
     "place": {"forecast_share_push": ForecastSharePush, "idle": Idle},
     "dispatch": {"tariff": Idle},
@@ -242,18 +243,33 @@ RULES: dict[str, dict[str, Callable[[], Rule]]] = {
 """Standing rules by slot and name."""
 
 
-def resolve_rule(slot: str, rule: str | Rule) -> Rule:
+def resolve_rule(slot: str, rule: str | Mapping[str, Any] | Rule) -> Rule:
     """Returns the rule of that name for a slot, or the callable itself.
 
+    Args:
+        slot: a decision slot.
+        rule: a name, a mapping of `name` and the rule's parameters, or a callable.
+
     Raises:
-        ValueError: if the slot or the name is unknown; the known ones are listed.
+        ValueError: if the slot, the name or a parameter is unknown; the known ones are listed.
     """
     if slot not in RULES:
         raise ValueError(f"rules: unknown slot {slot!r}; known: {', '.join(RULES)}")
     if callable(rule):
         return rule
-    if not isinstance(rule, str):
+    given = dict(rule) if isinstance(rule, Mapping) else {"name": rule}
+    name = given.pop("name", None)
+    if not isinstance(name, str):
         raise ValueError(f"rules: {slot} must be a rule's name or a callable, got {rule!r}")
-    if rule not in RULES[slot]:
-        raise ValueError(f"rules: unknown {slot} rule {rule!r}; known: {', '.join(RULES[slot])}")
-    return RULES[slot][rule]()
+    if name not in RULES[slot]:
+        raise ValueError(f"rules: unknown {slot} rule {name!r}; known: {', '.join(RULES[slot])}")
+    factory: Any = RULES[slot][name]
+    known = [field.name for field in dataclasses.fields(factory)]
+    for field, value in given.items():
+        if field not in known:
+            listed = ", ".join(known) or "none"
+            raise ValueError(f"rules: {name} has no parameter {field!r}; known: {listed}")
+        if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
+            raise ValueError(f"rules: {name}.{field} must be a number, got {value!r}")
+    resolved: Rule = factory(**given)
+    return resolved

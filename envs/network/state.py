@@ -9,6 +9,27 @@ from typing import NamedTuple
 from stockyard.envs.network.arrays import Array
 from stockyard.envs.network.topology import Promise
 
+Ledger = dict[str, Array]
+"""Account of `economics.PARTIES` -> (B,) USD."""
+
+
+class SellerState(NamedTuple):
+    """What platform and sellers have agreed, and what sellers remember. C are size classes."""
+
+    limit: Array  # (B, S) ft3 on hand plus inbound in the whole network, without what was won
+    won: Array  # (B, S) ft3 of further space, bought for the month
+    fee: Array  # (B, S) USD per ft3-day of `won`
+    price: Array  # (B, C) USD per ft3-day in a building
+    outlook: Array  # (B, S, 2) ft3 announced as the limits of the two months after this one
+    broken: Array  # (B, S) ft3 by which the last limit differed from what was announced for it
+    earned_days: Array  # (B, 1) days of past sales that limits grow by, as announced
+    clearing: Array  # (B, 1) USD per ft3-day at which the last auction cleared; 0: none
+    request: Array  # (B, S) ft3 on hand plus inbound that was asked for at the last review
+    granted: Array  # (B, S) average share of what was needed that limits allowed
+    cut: Array  # (B, P) share by which the price is cut
+    sales: Array  # (B, P) units sold from the network per day, a running average
+    in_stock: Array  # (B, P) share of demand that met a stocked shelf, a running average
+
 
 class State(NamedTuple):
     """What the network holds at the start of a period, after receipts."""
@@ -26,6 +47,18 @@ class State(NamedTuple):
     # (B, P) units on hand, in yards, staged and under way: carried, not summed. It counts what
     # suppliers will deliver, which a buyer learns only when the last part of an order is due.
     position: Array
+    sellers: SellerState | None = None  # None: nobody but the retailer decides
+
+
+class Terms(NamedTuple):
+    """What a platform offers its sellers for the coming month; S sellers, C size classes."""
+
+    limit: Array  # (B, S) ft3 on hand plus inbound in the whole network; UNLIMITED: none
+    earned_days: Array  # (B, 1) days of a seller's past sales, by volume, that its limit grows by
+    price: Array  # (B, C) USD per ft3-day in a building
+    offered: Array  # (B, 1) ft3 of further space in an auction
+    reserve: Array  # (B, 1) USD per ft3-day, the lowest bid
+    outlook: Array  # (B, S, 2) ft3 expected as the limits of the two months after
 
 
 class Decisions(NamedTuple):
@@ -36,6 +69,7 @@ class Decisions(NamedTuple):
     limits: Array | None = None  # (B, O, N) ft3 an owner may have on hand plus inbound; inf = none
     trucks: Array | None = None  # (B, E_tr + E_out) trucks, transfer lanes first
     expedite: Array | None = None  # (B, E_out) share of the due parcels given to a common carrier
+    terms: Terms | None = None  # what sellers are offered from now on; None: as before
 
 
 class Revealed(NamedTuple):
@@ -51,6 +85,9 @@ class Revealed(NamedTuple):
     truck_limit: Array | None  # (B or 1, E_tr + E_out) trucks per period
     storage_rent: Array | None  # (B or 1, 1) multiple of the base rent
     recorded_orders: Array | None = None  # (B, P) units that the rule `recorded` orders now
+    # (B, 3, P) units per day expected in the coming month and the two after, where sellers are
+    # offered terms
+    forecast_months: Array | None = None
 
 
 class Shipments(NamedTuple):
@@ -69,6 +106,23 @@ class Exogenous(NamedTuple):
     background_parcels: Array | None  # (B, E_out) parcels of the rest of the assortment
     background_volume: Array | None  # (B, E_out) ft3 of them
     promise: Promise  # what customers are promised
+    # (B, P) units a day that sellers expect over the coming four weeks, at review epochs; the
+    # platform does not see it
+    beliefs: Array | None = None
+
+
+class SellerFlows(NamedTuple):
+    """What passed between platform and sellers within one period."""
+
+    cut: Array  # (B, P) share by which prices were cut
+    merchant: Array | None  # (B, P) units that sellers sent to customers themselves
+    stored: Array  # (B, P) ft3 in buildings after fulfilment
+    price: Array  # (B, P) USD per ft3-day of them
+    over: Array  # (B, S) ft3 in buildings above the limit
+    crowding: Array  # (B, 1) ft3 on shelves and in yards, everybody's, over the storage
+    won: Array  # (B, S) ft3 of space bought
+    fee: Array  # (B, S) USD per ft3-day of it
+    broken: Array | None  # (B, S) ft3 of broken outlooks; None: nothing was announced
 
 
 class Flows(NamedTuple):
@@ -106,3 +160,4 @@ class Flows(NamedTuple):
     joined_volume: Array | None  # (B, E_out) ft3 of them
     end: State  # after fulfilment and dispatch, before pipelines advance: what costs fall on
     storage_rent: Array | None  # (B or 1, 1) multiple of the base rent
+    sellers: SellerFlows | None = None

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from stockyard.envs.network.arrays import Array, namespace
-from stockyard.envs.network.capacities import REVEALED, WEEKS_AHEAD, Capacities
+from stockyard.envs.network.arrays import Array, namespace, stack
+from stockyard.envs.network.beliefs import Beliefs
+from stockyard.envs.network.capacities import AHEAD_WEEKS, REVEALED, Capacities
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import HORIZONS_DAYS, Expected, Forecaster
 from stockyard.envs.network.params import Params, array_maker
@@ -34,6 +35,9 @@ LIMITS = tuple(REVEALED.values())
 
 OUTLOOK_DAYS = tuple(sorted({*HORIZONS_DAYS, round(Economics().value_cover_days)}))
 """Days over which forecasts are made: those shown, and the cover over which stock is valued."""
+
+MONTHS_DAYS = (28, 56, 91)
+"""Ends of the three months for which platforms forecast, of the days over which forecasts go."""
 
 NO_EVENT_DAYS = 365.0
 """What stands for the days to a planned event where none is planned within a year."""
@@ -56,8 +60,8 @@ class Tape:
     fraction: Array | None  # (epochs, B, M, E_in, P)
     recorded: Array | None  # (epochs, B, P) units that the rule `recorded` orders; None: no such
     limits: dict[str, Array]  # field of Revealed -> (1 or T, 1 or B, entities)
-    # field of Revealed -> (WEEKS_AHEAD, T, 1 or B, entities): [k, t] what is known at the start of
-    # t of the limit k weeks later; only of fields that differ between tapes
+    # field of Revealed -> (AHEAD_WEEKS, T, 1 or B, entities): [k, t] what is known at the start of
+    # t of the limit AHEAD_WEEKS[k] weeks later; only of fields that differ between tapes
     announced: dict[str, Array]
     promises: tuple[Promise, ...]  # one for each period, or one for all; announced ahead of time
     event_days: Array  # (T or 1, B, 2) days to the next two planned events; 365: none
@@ -65,6 +69,8 @@ class Tape:
     # (B,) day of the year of period 0: 0 where demand has a calendar of its own, else drawn, so
     # that no date tells the time left
     start_day: Array
+    beliefs: Array | None = None  # (epochs, B, P) units a day that sellers expect; None: no sellers
+    launch_day: Array | None = None  # (B, P) day on which a product is launched; -1: none is
 
     @property
     def num_periods(self) -> int:
@@ -83,7 +89,24 @@ class Tape:
             else _row(self.forecast_daily, period),
             quoted_lead=None if self.quoted is None else self.quoted[epoch],
             recorded_orders=None if self.recorded is None else self.recorded[epoch],
+            forecast_months=self._months(period),
             **limits,
+        )
+
+    def _months(self, period: int) -> Array | None:
+        """Units per day expected in three months from a period on, (B, 3, P), where terms are set.
+
+        The last stretches over what is forecast of it, five weeks.
+        """
+        if self.beliefs is None or self.outlook is None or period % self.outlook_periods:
+            return None
+        units = _row(self.outlook, period // self.outlook_periods)
+        at = [self.outlook_days.index(days) for days in MONTHS_DAYS]
+        ends = (0, *MONTHS_DAYS)
+        upto = [units[:, k] for k in at]
+        parts = [upto[0], *(b - a for a, b in zip(upto[:-1], upto[1:], strict=True))]
+        return stack(
+            [part / (b - a) for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)], axis=1
         )
 
     def limit(self, field: str, period: int) -> Array | None:
@@ -97,14 +120,14 @@ class Tape:
         Args:
             field: of `Revealed`.
             period: now.
-            weeks_ahead: 0 to WEEKS_AHEAD - 1.
+            weeks_ahead: one of AHEAD_WEEKS.
             week: periods of a week.
 
         Returns:
             (1 or B, entities); None: unlimited.
         """
         if field in self.announced:
-            return self.announced[field][weeks_ahead, period]
+            return self.announced[field][AHEAD_WEEKS.index(weeks_ahead), period]
         return self.limit(field, min(period + weeks_ahead * week, self.num_periods - 1))
 
     def promise(self, period: int) -> Promise:
@@ -139,18 +162,28 @@ class Tape:
         if self.lead is not None and self.fraction is not None:
             epoch = period // self.epoch_periods
             shipments = Shipments(self.lead[epoch], self.fraction[epoch])
+        beliefs = None
+        if self.beliefs is not None and period % self.epoch_periods == 0:
+            beliefs = self.beliefs[period // self.epoch_periods]
         return Exogenous(
-            self.known(period), self.demand[period], shipments, None, None, self.promise(period)
+            self.known(period),
+            self.demand[period],
+            shipments,
+            None,
+            None,
+            self.promise(period),
+            beliefs,
         )
 
     def digests(self) -> Array:
-        """(B,) CRC-32 of demand, arrivals' leads and fractions, and limits, bit by bit.
+        """(B,) CRC-32 of demand, arrivals' leads and fractions, beliefs and limits, bit by bit.
 
         Quotes, forecasts and announcements, which come of the same draws, and the start day are
         left out, and so are limits that are the same in all tapes. Equal tapes have equal digests;
         others differ but for a chance of 2**-32.
         """
-        parts = [np.asarray(a) for a in (self.demand, self.lead, self.fraction) if a is not None]
+        drawn = (self.demand, self.lead, self.fraction, self.beliefs)
+        parts = [np.asarray(a) for a in drawn if a is not None]
         parts += [np.asarray(self.limits[field]) for field in sorted(self.announced)]
         return np.array(
             [
@@ -177,6 +210,7 @@ class TapeSource:
     epoch_periods: int = 1
     promises: tuple[Promise, ...] = ()  # by period, the last for all beyond; (): the network's own
     recorder: OrderRecorder | None = None
+    beliefs: Beliefs | None = None  # of sellers; None: nobody holds any
     outlook_days: tuple[int, ...] = OUTLOOK_DAYS  # ascending
     outlook_periods: int = 1  # periods between forecasts over these days
 
@@ -200,6 +234,7 @@ class TapeSource:
         starts: list[int] = []
         weeks: list[Any] = []
         outlooks: list[Expected] = []
+        believed: list[Any] = []
         every = np.arange(0, periods, self.outlook_periods)
         horizons = [day * h for day in self.outlook_days]
         for streams in replicas:
@@ -212,38 +247,45 @@ class TapeSource:
             starts.append(0 if knows_date else start_day(streams))
             if self.arrivals is not None:
                 arrivals.append(self.arrivals.draw(streams, self.network, epochs, days))
+            if self.beliefs is not None and self.forecaster is not None:
+                reviews = np.arange(epochs) * self.epoch_periods
+                believed.append(
+                    self.beliefs.draw(streams, self.network, path, self.forecaster, reviews)
+                )
 
-        def stack(parts: list[Any]) -> Array:
+        def join(parts: list[Any]) -> Array:
             """Joins replicas (T, ...) into (T, B, ...), the batch fastest in memory."""
             return make(np.moveaxis(np.stack(parts, axis=-1), -1, 1))
 
-        limits, announced = self._limits(make, stack, replicas, starts, periods)
+        limits, announced = self._limits(make, join, replicas, starts, periods)
         tape = Tape(
-            demand=stack([path.demand for path in paths]),
-            outlook=stack([e.units for e in outlooks]) if outlooks else None,
-            outlook_extra=stack([e.extra for e in outlooks])
+            demand=join([path.demand for path in paths]),
+            outlook=join([e.units for e in outlooks]) if outlooks else None,
+            outlook_extra=join([e.extra for e in outlooks])
             if outlooks and outlooks[0].extra is not None
             else None,
             outlook_days=self.outlook_days,
             outlook_periods=self.outlook_periods,
-            forecast_daily=stack(weeks) if weeks else None,
-            quoted=stack([a.quoted for a in arrivals]) if arrivals else None,
-            lead=stack([a.lead for a in arrivals]) if arrivals else None,
-            fraction=stack([a.fraction for a in arrivals]) if arrivals else None,
+            forecast_daily=join(weeks) if weeks else None,
+            quoted=join([a.quoted for a in arrivals]) if arrivals else None,
+            lead=join([a.lead for a in arrivals]) if arrivals else None,
+            fraction=join([a.fraction for a in arrivals]) if arrivals else None,
             recorded=None,
             limits=limits,
             announced=announced,
             promises=self.promises or (self.network.promise,),
-            event_days=stack([_days_to_events(path, periods, h) for path in paths]),
+            event_days=join([_days_to_events(path, periods, h) for path in paths]),
             epoch_periods=self.epoch_periods,
             start_day=make(starts),
+            beliefs=join(believed) if believed else None,
+            launch_day=_launch_days(make, paths) if believed else None,
         )
         if self.recorder is None:
             return tape
         return dataclasses.replace(tape, recorded=self.recorder.record(params, tape))
 
     def _limits(
-        self, make: Any, stack: Any, replicas: Sequence[Streams], starts: list[int], periods: int
+        self, make: Any, join: Any, replicas: Sequence[Streams], starts: list[int], periods: int
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Limits, and what is announced of those that differ between tapes."""
         capacities, h = self.capacities, self.network.periods_per_day
@@ -257,10 +299,18 @@ class TapeSource:
                 capacities.draw(streams, field, periods, h, start)
                 for streams, start in zip(replicas, starts, strict=True)
             ]
-            limits[name] = stack([one.true for one in drawn])
-            ahead = [stack([one.announced[k] for one in drawn]) for k in range(WEEKS_AHEAD)]
+            limits[name] = join([one.true for one in drawn])
+            ahead = [join([one.announced[k] for one in drawn]) for k in range(len(AHEAD_WEEKS))]
             announced[name] = namespace(ahead[0]).stack(ahead)
         return limits, announced
+
+
+def _launch_days(make: Any, paths: Sequence[DemandPath]) -> Array | None:
+    """Day on which each product is launched, (B, P), or -1; None where none is."""
+    launches: list[Any] = [path.signals.get("launch") for path in paths]
+    if any(launch is None for launch in launches):
+        return None
+    return make(np.stack([launch.begin for launch in launches]))
 
 
 def _days_to_events(path: DemandPath, periods: int, h: int) -> Any:

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stockyard.envs.network.accounting import Ledger, cash_flows, stock_value
-from stockyard.envs.network.arrays import Array, batch_fastest
+from stockyard.envs.network.accounting import cash_flows, sellers_stock_value, stock_value
+from stockyard.envs.network.arrays import UNLIMITED, Array, batch_fastest
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import Forecaster
 from stockyard.envs.network.params import Backend, Params, array_maker
+from stockyard.envs.network.seller_traits import Sellers
 from stockyard.envs.network.standing_rules import Rule
-from stockyard.envs.network.state import Decisions, Flows, State
+from stockyard.envs.network.state import Decisions, Flows, Ledger, SellerState, State
 from stockyard.envs.network.tapes import Tape, TapeSource
 from stockyard.envs.network.topology import Network
 
@@ -46,6 +47,7 @@ class World:
     shows_history: bool = True  # observations carry forecasts, history, calendar, capacities
     # what observations show instead of the tape's own forecast (None): see tasks/shown_forecast.py
     forecast: Any = None
+    sellers: Sellers | None = None  # who decides for the products that are not the retailer's
     reward_scale: float = 1.0  # USD; a fixed constant that training divides rewards by
 
     def __post_init__(self) -> None:
@@ -77,6 +79,8 @@ class World:
             yard_is_limited=limits.yard is not None,
             outbound_is_limited=limits.outbound is not None,
             supplier_is_limited=limits.supplier is not None,
+            congestion=limits.congestion,
+            sellers=self.sellers,
             backend=backend,
             dtype=dtype,
         )
@@ -117,6 +121,31 @@ class World:
                 self.opening.on_hand.sum(axis=0)
                 + sum(self.opening.inbound, start=empty).sum(axis=0)
             ),
+            sellers=None if self.sellers is None else self._opening_sellers(everywhere),
+        )
+
+    def _opening_sellers(self, everywhere: Any) -> SellerState:
+        """Sellers before anything was agreed: no limits, storage at the base price."""
+        assert self.sellers is not None
+        network, s = self.network, self.sellers.num_sellers
+        rate = self.source.demand.mean_rate(network).sum(axis=0) * network.periods_per_day
+        by_seller, common = everywhere(np.zeros(s)), everywhere(np.zeros(1))
+        by_product = everywhere(np.zeros(network.num_products))
+        price = self.economics.seller_storage_per_ft3_day
+        return SellerState(
+            limit=by_seller + UNLIMITED,
+            won=by_seller,
+            fee=by_seller,
+            price=everywhere(np.full(self.sellers.num_size_classes, price)),
+            outlook=everywhere(np.full((s, 2), UNLIMITED)),
+            broken=by_seller,
+            earned_days=common,
+            clearing=common,
+            request=by_seller,
+            granted=by_seller + 1.0,
+            cut=by_product,
+            sales=everywhere(rate),
+            in_stock=by_product + 1.0,
         )
 
 
@@ -140,7 +169,8 @@ def simulate(
     """Runs `periods` periods; slots that `decisions` leaves open follow the standing rules.
 
     Orders are placed at review epochs, every `TapeSource.epoch_periods` periods; transfers that the
-    agent decides leave in the first period only; limits, trucks and all other standing rules hold
+    agent decides leave in the first period only; terms are announced in the first period, by the
+    standing rule where the agent leaves them open; limits, trucks and all other standing rules hold
     in every period.
 
     Args:
@@ -168,18 +198,32 @@ def simulate(
             orders = None  # no review in this period
         elif orders is None and "replenish" in rules:
             orders = rules["replenish"](params, as_booked(state, unreported), known)
-        if limits is None and "restock" in rules:
-            limits = rules["restock"](params, state, known)
+        terms = decisions.terms if k == 0 else None
+        rule = rules.get("restock")
+        if getattr(rule, "announces_terms", False):
+            if decisions.terms is None and rule is not None and is_month(world, period + k):
+                terms = rule(params, state, known)
+        elif limits is None and rule is not None:
+            limits = rule(params, state, known)
         if transfers is not None and k > 0:
             transfers = None  # what was asked for has been taken
         elif transfers is None and "place" in rules:
             transfers = rules["place"](params, state, known)
         if trucks is None and "dispatch" in rules:
             trucks = rules["dispatch"](params, state, known)
-        decided = Decisions(orders, transfers, limits, trucks, decisions.expedite)
+        decided = Decisions(orders, transfers, limits, trucks, decisions.expedite, terms)
         state, moved = step(params, state, decided, exogenous)
         flows.append(moved)
     return state, Stretch(flows, cash_flows(params, flows))
+
+
+MONTH_DAYS = 28
+"""Days for which terms with sellers hold."""
+
+
+def is_month(world: World, period: int) -> bool:
+    """Whether terms with sellers are announced in a period."""
+    return period % (MONTH_DAYS * world.network.periods_per_day) == 0
 
 
 def as_booked(state: State, unreported: Array | None) -> State:
@@ -200,8 +244,20 @@ def outlook_at(world: World, tape: Tape, period: int) -> dict[int, Array]:
     return {days: means[:, k] for k, days in enumerate(tape.outlook_days)}
 
 
-def value_of(params: Params, state: State, outlook: Mapping[int, Array]) -> Array | None:
-    """Value of the stock, (B,) USD; None where nothing is valued."""
+def stock_values(params: Params, state: State, outlook: Mapping[int, Array]) -> Ledger:
+    """What stock is worth to those who hold it, (B,) USD; empty where nothing is valued.
+
+    Changes of the values are the accounts of these names.
+    """
     if params.economics.valuation == "none" or not outlook:
-        return None
-    return stock_value(params, state, outlook[round(params.economics.value_cover_days)])
+        return {}
+    cover = outlook[round(params.economics.value_cover_days)]
+    values = {"inventory_value": stock_value(params, state, cover)}
+    if params.sellers is not None:
+        values["seller_inventory_value"] = sellers_stock_value(params, state, cover)
+    return values
+
+
+def value_of(params: Params, state: State, outlook: Mapping[int, Array]) -> Array | None:
+    """Value of the retailer's stock, (B,) USD; None where nothing is valued."""
+    return stock_values(params, state, outlook).get("inventory_value")

@@ -46,7 +46,7 @@ def build_world(
     task: str = "replenishment",
     *,
     demand: Any = None,
-    rules: Mapping[str, str | Rule] | None = None,
+    rules: Mapping[str, str | Mapping[str, Any] | Rule] | None = None,
     integer: bool | None = None,
     forecast: Any = None,
 ) -> World:

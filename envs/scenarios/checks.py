@@ -175,6 +175,8 @@ ECONOMICS: Ranges = {
     "value_cover_days": COUNT,
     "salvage_fraction": SHARE,
     "seller_referral_fraction": SHARE,
+    "seller_credit_fraction": SHARE,
+    "surplus_by_tier": Between(length=TIERS),
 }
 RETAIL: Ranges = {
     **dict.fromkeys(("review_days", "group_size", "lead_days"), COUNT),
@@ -189,5 +191,18 @@ RETAIL: Ranges = {
     "tariff_by_tier": Between(length=TIERS),
     "substitution": BELOW_ONE,
     "cost_ratio": SHARE,
+    "third_party_cost_ratio": SHARE,
+    "own_products": SHARE,
+    "third_party_share": Between(0.0, 1.0, "()"),
+    "storage_wave_half_life_days": POSITIVE,
     "day_of_week": BELOW_ONE,
+}
+SELLERS: Ranges = {
+    "kinds": Between(0.0, 1.0, length=3),
+    "num_size_classes": COUNT,
+    "demand_shape": Between(0.2, 20.0),
+    **dict.fromkeys(("merchant_share", "obsolescence", "anticipation", "insight"), SHARE),
+    "most_cut": Between(0.0, 0.5),
+    "payment": ("uniform", "pay_as_bid"),
+    "promotion_share": BELOW_ONE,
 }

@@ -22,6 +22,7 @@ class Size:
     num_products: int
     horizon_days: int
     sources_per_region: int  # centres that may serve a region [A]
+    num_sellers: int = 0  # third parties, who own most of the products
 
 
 SIZES: dict[str, Size] = {
@@ -76,7 +77,55 @@ class Retail:
     safety_days: float = 7.0  # of the standing replenishment rule [A]
     recorded_minimum_days: float = 18.0  # of mean demand: smallest order of the rule `recorded`
     max_order_days: float = 150.0  # bound of one order in days of mean demand [A]
+    # where sellers decide for their products
+    own_products: float = 0.2  # share of the catalogue that is the retailer's
+    third_party_share: float = 0.6  # of units sold
+    third_party_cost_ratio: tuple[float, float] = (0.30, 0.45)
+    storage_wave_sd: float = 0.0  # log deviation of all storage, which other business shares
+    storage_wave_half_life_days: float = 60.0
+    has_congestion: bool = False  # docks slow down as buildings fill up
 
+
+@dataclasses.dataclass(frozen=True)
+class SellerSettings:
+    """Sellers of a world: shares of kinds, and fields of `Sellers`, `Beliefs` and `Promotions`."""
+
+    kinds: tuple[float, ...] = (0.4, 0.4, 0.2)  # truthful, inflating, hoarding
+    merchant_share: float = 0.35
+    num_size_classes: int = 3
+    demand_shape: float = 1.8
+    holding_days: float = 28.0
+    obsolescence: float = 0.02
+    anticipation: float = 0.25
+    most_cut: float = 0.10
+    cut_elasticity: float = 2.5
+    payment: str = "uniform"
+    bias_sd: float = 0.25
+    noise_sd: float = 0.10
+    insight: float = 0.5
+    insight_days: int = 56
+    promotion_share: float = 0.08  # of weeks
+    promotion_lift: float = 2.5
+
+
+RESTOCK_LIMITS: dict[str, Any] = {
+    # between what sellers would like to keep and what there is, tight space; see docs
+    "crossdock_space_days": 4.0,
+    "regional_space_days": 6.0,
+    "local_space_days": 8.0,
+    "crossdock_receiving": 1.35,
+    "storage_wave_sd": 0.15,
+    "has_congestion": True,
+}
+"""Restock limits: what it overrides of `Retail`."""
+
+ECONOMICS: dict[str, dict[str, Any]] = {
+    "restock_limits": {
+        "yard_rent_per_ft3_day": 20.0 / 30.0,
+        "overflow_rent_per_ft3_day": 20.0 / 30.0,
+    },
+}
+"""Task -> what it overrides of `Economics`."""
 
 PLACEMENT: dict[str, Any] = {
     "review_days": 7,
@@ -93,10 +142,17 @@ PLACEMENT: dict[str, Any] = {
 }
 """Placement: what it overrides of `Retail`."""
 
-OVERRIDES = {"placement": PLACEMENT}
+OVERRIDES = {"placement": PLACEMENT, "restock_limits": RESTOCK_LIMITS}
 """Task -> what it overrides of `Retail`; other tasks override nothing."""
 
 SIZE_OVERRIDES: dict[tuple[str, str], dict[str, int]] = {
+    ("restock_limits", "small"): {"num_products": 20, "num_sellers": 8, "horizon_days": 336},
+    ("restock_limits", "medium"): {"num_sellers": 40, "horizon_days": 336},
+    ("restock_limits", "large"): {
+        "num_products": 3000,
+        "num_sellers": 500,
+        "horizon_days": 336,
+    },
     ("placement", "small"): {"num_products": 24, "horizon_days": 84},
     ("placement", "medium"): {"horizon_days": 84},
     ("placement", "large"): {"horizon_days": 84},

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.envs.data import DemandPanel, load_panel
-from stockyard.envs.network.capacities import Capacities
+from stockyard.envs.network.beliefs import Beliefs
+from stockyard.envs.network.capacities import Capacities, CapacityWave, Congestion
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import (
     HORIZONS_DAYS,
@@ -18,6 +19,8 @@ from stockyard.envs.network.forecast import (
 from stockyard.envs.network.martingale import MartingaleDemand
 from stockyard.envs.network.processes import DemandProcess, PanelDemand, TwoPartArrivals
 from stockyard.envs.network.recorded import OrderRecorder
+from stockyard.envs.network.seller_traits import Sellers, of_kinds
+from stockyard.envs.network.shocks import Promotions
 from stockyard.envs.network.standing_rules import (
     CoverOrder,
     ForecastSharePush,
@@ -25,6 +28,7 @@ from stockyard.envs.network.standing_rules import (
     Recorded,
     Rule,
 )
+from stockyard.envs.network.standing_terms import ForecastNeed
 from stockyard.envs.network.streams import Streams
 from stockyard.envs.network.tapes import TapeSource
 from stockyard.envs.network.topology import (
@@ -34,11 +38,25 @@ from stockyard.envs.network.topology import (
     Products,
     TransferLanes,
 )
-from stockyard.envs.network.world import Opening, World
+from stockyard.envs.network.world import MONTH_DAYS, Opening, World
 from stockyard.envs.scenarios import changes
-from stockyard.envs.scenarios.catalogue import check_margins, draw_each, draw_products, draw_rates
+from stockyard.envs.scenarios.catalogue import (
+    check_margins,
+    draw_each,
+    draw_products,
+    draw_rates,
+    owners,
+    share_rates,
+)
 from stockyard.envs.scenarios.layout import Layout, lay_out
-from stockyard.envs.scenarios.presets import Retail, Size, retail_of, size_of
+from stockyard.envs.scenarios.presets import (
+    ECONOMICS,
+    Retail,
+    SellerSettings,
+    Size,
+    retail_of,
+    size_of,
+)
 from stockyard.envs.scenarios.scenario import Scenario
 
 Floats = npt.NDArray[np.float64]
@@ -61,7 +79,8 @@ def build_retail(scenario: Scenario, size: str, task: str, demand: Any = None) -
         return _replayed(scenario, dims, retail, task, demand)
     layout = lay_out(dims)
     names = tuple(f"product-{k:04d}" for k in range(dims.num_products))
-    products = draw_products(names, retail)
+    owner = owners(dims.num_products, dims.num_sellers, retail)
+    products = draw_products(names, retail, owner)
     process: DemandProcess
     if demand is None:
         days = dims.horizon_days + retail.burn_in_days + 2 * max(HORIZONS_DAYS) + 400
@@ -71,8 +90,14 @@ def build_retail(scenario: Scenario, size: str, task: str, demand: Any = None) -
             "regional_half_life_days": retail.regional_half_life_days,
             **changes.demand_parts(scenario, names, dims, retail),
         }
+        if dims.num_sellers:
+            settings = SellerSettings(**scenario.sellers)
+            parts["promotions"] = Promotions(
+                (owner > 0).astype(np.float64), settings.promotion_share, settings.promotion_lift
+            )
+        rates = share_rates(draw_rates(names, retail), owner, retail)
         process = MartingaleDemand(
-            baseline=dow[:, None] * draw_rates(names, retail), shares=layout.region_share, **parts
+            baseline=dow[:, None] * rates, shares=layout.region_share, **parts
         )
     elif hasattr(demand, "draw") and hasattr(demand, "mean_rate"):
         process = demand
@@ -126,7 +151,7 @@ def _assemble(
     demand: DemandProcess,
 ) -> World:
     """Puts lanes, capacities, forecast, opening stock and rules together."""
-    economics = Economics(**scenario.economics)
+    economics = Economics(**{**ECONOMICS.get(task, {}), **scenario.economics})
     check_margins(products, economics, retail)
     daily = np.zeros(0) if not retail.minimum_order_days else demand.mean_rate(_NAMES_ONLY).sum(0)
     network = _network(dims, retail, layout, products, daily * retail.minimum_order_days)
@@ -136,6 +161,8 @@ def _assemble(
         capacities,
         changes=changes.limit_changes(scenario, network, dims, retail),
         rent_season=changes.rent_season(scenario),
+        waves=_waves(retail),
+        congestion=Congestion() if retail.has_congestion else None,
     )
     docks = dims.num_crossdocks
     # of the mean, the share that is fixed and the share that varies stay what they are
@@ -144,6 +171,7 @@ def _assemble(
         fixed_days=usual * TwoPartArrivals.fixed_days,
         variable_days=usual * TwoPartArrivals.variable_days,
         lane_extra_days=np.where(network.inbound.head < docks, 0.0, retail.direct_extra_days),
+        fills_whole=products.owner > 0 if dims.num_sellers else False,
         changes=changes.lead_changes(scenario, network, dims, retail),
     )
     opening = _opening(dims, retail, network, rate, capacities, demand)
@@ -158,7 +186,8 @@ def _assemble(
             minimum=rate.sum(axis=0) * retail.recorded_minimum_days,
             safety_days=retail.safety_days,
         )
-    per_step = 1 if task == "placement" else retail.review_days
+    per_step = {"placement": 1, "restock_limits": MONTH_DAYS}.get(task, retail.review_days)
+    settings = SellerSettings(**scenario.sellers)
     regional = tuple(range(docks, docks + dims.num_regional_centres))
     return World(
         network=network,
@@ -172,12 +201,13 @@ def _assemble(
             epoch_periods=retail.review_days,
             promises=changes.promises(scenario, network, dims, retail),
             recorder=recorder,
+            beliefs=_beliefs(settings) if dims.num_sellers else None,
             outlook_days=tuple(sorted({*HORIZONS_DAYS, round(economics.value_cover_days)})),
             outlook_periods=per_step,
         ),
         opening=opening,
         rules={
-            "restock": Idle(),
+            "restock": ForecastNeed() if dims.num_sellers else Idle(),
             "replenish": buying,
             "place": ForecastSharePush(retail.cover_days, rest_to=regional),
             "dispatch": Idle(),
@@ -186,8 +216,44 @@ def _assemble(
         horizon=dims.horizon_days,
         burn_in=retail.burn_in_days,
         max_order=np.maximum(rate.sum(axis=0) * retail.max_order_days, 1.0),
+        sellers=_sellers(settings, network) if dims.num_sellers else None,
         reward_scale=float((rate.sum(axis=0) * products.price).sum() * per_step),
     )
+
+
+def _waves(retail: Retail) -> tuple[CapacityWave, ...]:
+    """How storage varies, which other business shares."""
+    if not retail.storage_wave_sd:
+        return ()
+    wave = CapacityWave("storage", retail.storage_wave_sd, retail.storage_wave_half_life_days)
+    return (wave,)
+
+
+def _sellers(settings: SellerSettings, network: Network) -> Sellers:
+    """The sellers; what kind each is, is drawn by its number."""
+    count = network.products.num_owners - 1
+    names = tuple(f"seller-{s + 1}" for s in range(count))
+    drawn = draw_each("kind", names, lambda g: g.random())
+    # by rank, so that the shares hold however few there are
+    rank = (np.argsort(np.argsort(drawn)) + 0.5) / count
+    truthful, inflating, hoarding = settings.kinds
+    return Sellers(
+        network,
+        **of_kinds((truthful, inflating, hoarding), rank),
+        merchant_share=settings.merchant_share,
+        num_size_classes=settings.num_size_classes,
+        demand_shape=settings.demand_shape,
+        holding_days=settings.holding_days,
+        obsolescence=settings.obsolescence,
+        anticipation=settings.anticipation,
+        most_cut=settings.most_cut,
+        cut_elasticity=settings.cut_elasticity,
+        payment="pay_as_bid" if settings.payment == "pay_as_bid" else "uniform",
+    )
+
+
+def _beliefs(settings: SellerSettings) -> Beliefs:
+    return Beliefs(settings.bias_sd, settings.noise_sd, settings.insight, settings.insight_days)
 
 
 def _network(

@@ -20,7 +20,7 @@ from stockyard.envs.network.martingale import MartingaleDemand
 from stockyard.envs.network.shocks import DemandShock, Launches, Season
 from stockyard.envs.network.windows import Window
 from stockyard.envs.scenarios import checks
-from stockyard.envs.scenarios.presets import Retail
+from stockyard.envs.scenarios.presets import Retail, SellerSettings
 
 NAMED = Path(__file__).parent / "named"
 """The scenarios that come with the project, a file each."""
@@ -121,6 +121,7 @@ class Scenario:
     season: Mapping[str, Any] | None = None  # of network.shocks.Season
     rent_season: Mapping[str, Any] | None = None  # of network.capacities.RentSeason
     launches: Mapping[str, Any] | None = None  # of network.shocks.Launches; start, share
+    sellers: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of SellerSettings
     demand_changes: Sequence[DemandChange] = ()
     lead_changes: Sequence[LeadTimeChange] = ()
     limit_changes: Sequence[LimitChange] = ()
@@ -136,6 +137,7 @@ class Scenario:
             raise ValueError(f"source: must be 'generated' or 'panel', got {self.source!r}")
         self._check_mapping("retail", Retail, checks.RETAIL)
         self._check_mapping("economics", Economics, checks.ECONOMICS)
+        self._check_mapping("sellers", SellerSettings, checks.SELLERS)
         not_plain = ("baseline", "shares", "season", "shocks", "launches")
         self._check_mapping("demand", MartingaleDemand, checks.DEMAND, not_plain)
         self._check_mapping("season", Season, checks.SEASON)
@@ -165,6 +167,8 @@ class Scenario:
             return
         values = checks.known_fields(part, given, field, without)
         checks.check_values(part, values, ranges, field)
+        if part is SellerSettings and abs(sum(values.get("kinds", (1.0,))) - 1.0) > 1e-9:
+            raise ValueError(f"{field}.kinds: must sum to 1, got {values['kinds']}")
         days = (values.get("first_day", 273), values.get("last_day", 364))
         if part is RentSeason and days[0] > days[1]:
             raise ValueError(f"{field}.first_day: must be at most last_day, got {days}")
@@ -202,7 +206,7 @@ class Scenario:
                 part(**_tuples(checks.known_fields(part, entry, f"{field}[{k}]")))
                 for k, entry in enumerate(entries)
             )
-        for field in ("retail", "economics", "demand"):
+        for field in ("retail", "economics", "demand", "sellers"):
             given = values.get(field)
             given = {} if given is None else given
             values[field] = _tuples(given) if isinstance(given, Mapping) else given

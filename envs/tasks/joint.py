@@ -18,12 +18,12 @@ from stockyard.envs.network.arrays import (
     stack,
 )
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.state import Decisions, Flows, Ledger
 from stockyard.envs.network.world import Stretch, World
 from stockyard.envs.tasks.buyer_books import Memory
 from stockyard.envs.tasks.replenishment import Replenishment
 from stockyard.envs.tasks.retail_fields import MOST_UNITS, Bounds, boxes
-from stockyard.envs.tasks.task import Decoded, View, share_where
+from stockyard.envs.tasks.task import Decoded, View, retailers_accounts, share_where
 
 SLOTS = ("replenish", "place", "dispatch")
 """The slots that an agent can take, in the order of their entries in an action."""
@@ -310,6 +310,10 @@ class Joint:
         nothing = like[:, :1] * 0.0 + as_like(np.zeros((shape[1], 1)), like)
         filled = [*slots[: shape[2]], *[nothing] * (shape[2] - len(slots))]
         return stack([slot.swapaxes(1, 2) for slot in filled], axis=3)
+
+    def accounts(self, params: Params, ledger: Ledger, flows: tuple[Flows, ...]) -> Ledger:
+        """The retailer's accounts: the reward is its profit."""
+        return retailers_accounts(ledger)
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Splits an action (B, entries) into orders, transfers and trucks."""

@@ -18,13 +18,13 @@ from stockyard.envs.network.arrays import (
     sum_entries,
 )
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Decisions
+from stockyard.envs.network.state import Decisions, Flows, Ledger
 from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.centres import SIZES, VELOCITIES, Centres
 from stockyard.envs.tasks.placement_books import Memory, PlacerBooks
 from stockyard.envs.tasks.placement_fields import PlacementFields
 from stockyard.envs.tasks.retail_fields import boxes
-from stockyard.envs.tasks.task import Decoded, View, share_where
+from stockyard.envs.tasks.task import Decoded, View, retailers_accounts, share_where
 
 MAX_COVER_DAYS = 30.0
 """Target cover that the action +1 of mode `cover` stands for."""
@@ -260,6 +260,10 @@ class Placement:
     def observe(self, params: Params, view: View) -> dict[str, Array]:
         """Builds every field; products first, as people read it."""
         return self._fields.observe(params, view)
+
+    def accounts(self, params: Params, ledger: Ledger, flows: tuple[Flows, ...]) -> Ledger:
+        """The retailer's accounts: the reward is its profit."""
+        return retailers_accounts(ledger)
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns an action (B, rows * columns) into transfers (B, E_tr, P), and orders if split."""

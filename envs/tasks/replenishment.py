@@ -20,7 +20,7 @@ from stockyard.envs.network.arrays import (
 from stockyard.envs.network.forecast import HORIZONS_DAYS
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.standing_rules import inventory_position, on_first_lane
-from stockyard.envs.network.state import Decisions, State
+from stockyard.envs.network.state import Decisions, Flows, Ledger, State
 from stockyard.envs.network.world import Stretch, World, as_booked
 from stockyard.envs.tasks.buyer_books import HISTORY, BuyerBooks, Memory
 from stockyard.envs.tasks.retail_fields import (
@@ -31,7 +31,7 @@ from stockyard.envs.tasks.retail_fields import (
     expected_over,
     in_transfer,
 )
-from stockyard.envs.tasks.task import Decoded, View, share_where
+from stockyard.envs.tasks.task import Decoded, View, retailers_accounts, share_where
 
 MAX_COVER_DAYS = 90.0
 """Order-up-to cover that the action +1 of mode `cover` stands for."""
@@ -301,6 +301,10 @@ class Replenishment:
             "quoted_lead_time": namespace(like).max(lead, axis=1) + like * 0.0,
             **self._shared.observe(params, view, state),
         }
+
+    def accounts(self, params: Params, ledger: Ledger, flows: tuple[Flows, ...]) -> Ledger:
+        """The retailer's accounts: the reward is its profit."""
+        return retailers_accounts(ledger)
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns an action (B, P) or (B, P, E_in) into orders (B, E_in, P)."""

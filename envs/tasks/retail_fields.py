@@ -131,7 +131,7 @@ class RetailFields:
             "receiving_capacity": self.announced(view, "receiving_capacity", like),
             **supply,
             "offered_tier": self._offered(view, like),
-            **self._calendar(view, like),
+            **self.calendar(view, like),
         }
 
     def forecasts(self, view: View, fields: Mapping[str, Array]) -> dict[str, Array]:
@@ -200,7 +200,7 @@ class RetailFields:
         ]
         return as_like(np.array([tiers], dtype=np.float64), like) + like[:, :1] * 0.0
 
-    def _calendar(self, view: View, like: Array) -> dict[str, Array]:
+    def calendar(self, view: View, like: Array) -> dict[str, Array]:
         """The date that demand depends on, and the days to the next two planned events."""
         xp = namespace(like)
         h = self.world.network.periods_per_day

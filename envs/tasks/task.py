@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, Protocol
 from gymnasium import spaces
 
 from stockyard.envs.network.arrays import Array, all_sum, namespace
+from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Decisions, State
+from stockyard.envs.network.state import Decisions, Flows, Ledger, State
 from stockyard.envs.network.tapes import Tape
 from stockyard.envs.network.world import Stretch, World
 
@@ -76,6 +77,9 @@ class Task(Protocol):
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns a batched action into decisions; pure and differentiable."""
 
+    def accounts(self, params: Params, ledger: Ledger, flows: tuple[Flows, ...]) -> Ledger:
+        """The accounts whose sum is the reward of a step, from those of everybody."""
+
 
 def shaped(
     observation: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
@@ -104,13 +108,18 @@ def check_mode(mode: str | None, modes: tuple[str, ...]) -> str:
     return mode
 
 
+def retailers_accounts(ledger: Ledger) -> Ledger:
+    """The accounts of a ledger that the retailer pays or is paid: its profit."""
+    return {name: amount for name, amount in ledger.items() if "retailer" in PARTIES[name]}
+
+
 def share_where(condition: Array, like: Array) -> Array:
     """Share of entries per replica for which the condition holds, (B,)."""
     ones = namespace(like).asarray(condition, dtype=like.dtype)
     return all_sum(ones) / math.prod(condition.shape[1:])
 
 
-TASKS = ("replenishment", "placement", "network")
+TASKS = ("replenishment", "placement", "restock_limits", "network")
 """Known tasks."""
 
 
@@ -120,22 +129,30 @@ def check_task(name: str) -> None:
         raise ValueError(f"task: unknown {name!r}; known: {', '.join(TASKS)}")
 
 
-def make_task(name: str, world: World, slots: Sequence[str] | None = None) -> Task:
+def make_task(
+    name: str, world: World, slots: Sequence[str] | None = None, objective: Any = None
+) -> Task:
     """Builds the task of an environment id.
 
     Args:
         name: a name of `TASKS`.
         world: the world.
         slots: the decisions that the agent takes, where the task leaves a choice.
+        objective: what counts as reward, where the task leaves a choice.
     """
     from stockyard.envs.tasks.joint import Joint
     from stockyard.envs.tasks.placement import Placement
     from stockyard.envs.tasks.replenishment import Replenishment
+    from stockyard.envs.tasks.restock_limits import RestockLimits
 
     check_task(name)
+    if objective is not None and name != "restock_limits":
+        raise ValueError("objective: only stockyard/RestockLimits-v0 leaves the choice of one")
     if name == "network":
         # a string would fall into letters; the task says what is wrong with it
         return Joint(world, slots if slots is None or isinstance(slots, str) else tuple(slots))
     if slots is not None:
         raise ValueError("slots: only stockyard/Network-v0 leaves the choice of slots")
+    if name == "restock_limits":
+        return RestockLimits(world, objective)
     return Placement(world) if name == "placement" else Replenishment(world)

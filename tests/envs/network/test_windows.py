@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from laws import law
 
 from stockyard.envs.network.capacities import (
+    AHEAD_WEEKS,
     WEEKS_AHEAD,
     Capacities,
     CapacityChange,
@@ -154,7 +155,7 @@ def test_a_change_is_announced_as_early_as_it_says(announced_days: int | None) -
     window = Window("w", 40, 40, days=10, ramp_days=2, announced_days=announced_days)
     drawn = limits_of(window, 0.2, periods=90)
     from_then = 0 if announced_days is None else 40 - announced_days
-    assert drawn.announced.shape == (WEEKS_AHEAD, 90, 2)
+    assert drawn.announced.shape == (len(AHEAD_WEEKS), 90, 2)
     np.testing.assert_array_equal(drawn.announced[0], drawn.true)
     for weeks in range(WEEKS_AHEAD):
         later = np.minimum(np.arange(90) + 7 * weeks, 89)

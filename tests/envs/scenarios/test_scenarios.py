@@ -38,7 +38,7 @@ def test_equal_seeds_give_comparable_tapes(scenario: str, task: str) -> None:
     _, changed = tapes(scenario, task)
     np.testing.assert_array_equal(plain.start_day, changed.start_day)
     np.testing.assert_array_equal(plain.fraction, changed.fraction)
-    if scenario not in ("seasonal", "cold_start"):
+    if scenario not in ("seasonal", "cold_start", "seller_launches"):
         np.testing.assert_array_equal(plain.demand[:14], changed.demand[:14])
     ratio = changed.demand / plain.demand
     assert np.ptp(ratio, axis=2).max() < 1e-9 * ratio.max()  # all regions alike
@@ -69,6 +69,10 @@ def test_what_a_scenario_is_about_happens(scenario: str) -> None:
         "one_day_rollout": {"promises"},
         "case_packs": {"network"},
         "substitutes": {"network"},
+        "q4": {"demand"},
+        "space_shock": {"limits"},
+        "mixed_sellers": set(),  # they decide in restock limits alone
+        "seller_launches": {"demand"},
     }
     assert {name for name, does in differs.items() if does} == expected[scenario]
 
