@@ -100,6 +100,31 @@ _HEURISTICS = {
     "placement_reserve": {
         "pooled_reserve": "fair base covers, a pooled reserve at the dock, then local overflow",
     },
+    "restock_limits": {
+        "no_limit": "lets every seller send in what it likes",
+        "equal_split": "gives every seller the same space",
+        "proportional": "shares space in proportion to requests",
+        "linear": "cuts all requests by the same volume",
+        "uniform": "grants requests up to a common level",
+        "turn_and_earn": "lets past sales earn space",
+        "index_tiers": "limits sellers in two tiers by their inventory index",
+        "forecast_need": "limits sellers to days of their forecast demand",
+        "density_caps": "the same, more for goods worth more per ft3",
+        "adaptive_need": "the same, less where buildings are crowded or storage will be short",
+    },
+    "restock_lp": {
+        "rolling_lp": "limits sellers to what a linear program on the forecast stocks",
+    },
+    "restock_prices": {
+        "constant_price": "charges a fixed price for storage",
+        "class_prices": "charges a fixed price for each size class",
+        "congestion_price": "raises the price while buildings are fuller than a target",
+        "scarcity_price": "prices storage by forecast need over announced storage",
+        "auction": "auctions space beyond a small limit",
+        "adaptive_auction": "auctions less where buildings are crowded",
+        "priced_need": "limits by forecast, and a price that follows scarcity",
+        "priced_auction": "limits by forecast, a price of storage, and an auction of the rest",
+    },
     "dispatch": {
         "control_limit": "sends a truck when a threshold of parcels waits",
         "dispatch_when_due": "sends trucks when parcels are due",

@@ -1,4 +1,4 @@
-"""Rules that share a scarce quantity: capacity allocation and the proportional-share market."""
+"""The proportional-share market, in which users bid for a scarce quantity."""
 
 from __future__ import annotations
 
@@ -9,42 +9,6 @@ import numpy.typing as npt
 from scipy import optimize
 
 from stockyard.agents.oracles.demand import Floats
-
-
-def proportional_allocation(orders: npt.ArrayLike, capacity: float) -> Floats:
-    """Everybody gets the same share of the order (Cachon & Lariviere 1999)."""
-    asked = np.asarray(orders, dtype=np.float64)
-    total = asked.sum()
-    return asked if total <= capacity else np.asarray(asked * (capacity / total))
-
-
-def linear_allocation(orders: npt.ArrayLike, capacity: float) -> Floats:
-    """Everybody gets the order less the same amount; who would get less than nothing gets none.
-
-    Cachon & Lariviere, Capacity choice and allocation, Management Science 45, 1999.
-    """
-    asked = np.asarray(orders, dtype=np.float64)
-    if asked.sum() <= capacity:
-        return asked
-    descending = np.sort(asked)[::-1]
-    cuts = (np.cumsum(descending) - capacity) / np.arange(1, len(asked) + 1)
-    served = int(np.flatnonzero(descending >= cuts - 1e-12)[-1])
-    return np.maximum(asked - max(float(cuts[served]), 0.0), 0.0)
-
-
-def uniform_allocation(orders: npt.ArrayLike, capacity: float) -> Floats:
-    """Everybody gets the order or a common level, whichever is less (Sprumont 1991).
-
-    The only one of the three that nobody gains from misreporting to (Cachon & Lariviere 1999).
-    """
-    asked = np.asarray(orders, dtype=np.float64)
-    if asked.sum() <= capacity:
-        return asked
-    ascending = np.sort(asked)
-    filled = np.concatenate(([0.0], np.cumsum(ascending)))[:-1]
-    levels = (capacity - filled) / np.arange(len(asked), 0, -1)
-    level = float(levels[np.flatnonzero(levels <= ascending + 1e-12)[0]])
-    return np.minimum(asked, level)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stockyard.agents.heuristics.allocation import (
+    linear_allocation,
+    proportional_allocation,
+    uniform_allocation,
+)
 from stockyard.agents.oracles import allocation, dispatch, echelons, locations, order_split, packing
 from stockyard.envs.textbook.base import distribution, distributions
 
@@ -64,9 +69,9 @@ def _order_split(given: dict[str, Any], answer: Answer) -> Value:
 
 def _allocation(given: dict[str, Any], answer: Answer) -> Value:
     rule = {
-        "proportional": allocation.proportional_allocation,
-        "linear": allocation.linear_allocation,
-        "uniform": allocation.uniform_allocation,
+        "proportional": proportional_allocation,
+        "linear": linear_allocation,
+        "uniform": uniform_allocation,
     }[answer.policy]
     return rule(given["orders"], given["capacity"]).tolist(), {}
 

@@ -25,10 +25,10 @@ from stockyard.envs.tasks.restock_modes import (
 from stockyard.envs.tasks.retail_fields import MOST_MONEY, boxes
 from stockyard.envs.tasks.task import Decoded, View, share_where
 
-MODES = ("hybrid", "rule", "caps", "auction", "price", "class_price", "residual", "terms")
+MODES = ("hybrid", "rule", "caps", "auction", "price", "class_price", "residual", "quantity")
 
 MOST_EARNED_DAYS = 365.0
-"""Largest number of days of past sales that limits may grow by, in mode `terms`."""
+"""Largest number of days of past sales that limits may grow by, in mode `quantity`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class RestockLimits:
     | `price` | price | Box(-1, 1, (1,)) | USD per ft3-month: 0, 10, 40 at -1, 0, 1 |
     | `class_price` | price | Box(-1, 1, (C,)) | the same for each size class |
     | `residual` | the rule's | Box(-1, 1, ...) | what the standing rule says, times 2^a |
-    | `terms` | any | Box(0, ..., (3 S + C + 3,)) | everything in physical units, see below |
+    | `quantity` | any | Box(0, ..., (3 S + C + 3,)) | everything in physical units, see below |
 
     In `rule` the entries are, with u = (a + 1) / 2: months of past sales (3 u^3), months of the
     forecast (.25 * 16^u), the power of the inventory index over its mean (2 u), a floor in months
@@ -83,7 +83,7 @@ class RestockLimits:
     reserve price (3); or S, C and the last two. It exists where the standing rule of `restock`
     announces terms (`forecast_need`, `storage_price`, `space_auction`).
 
-    `terms`, in this order: limits (S) ft3, from 1e9 on none; days of past sales that limits grow by
+    `quantity`, in this order: limits (S) ft3, from 1e9 on none; days of past sales that limits grow by
     (1); prices (C) USD per ft3-month; space offered (1) ft3; reserve price (1) USD per ft3-month;
     outlooks (S * 2) ft3, seller by seller, of the two months after. In other modes outlooks follow
     the same rule on the forecasts of those months.
@@ -228,7 +228,7 @@ class RestockLimits:
     def action_space(self, mode: str) -> spaces.Box:
         """A flat Box; see the table above."""
         s, c = self._counts
-        if mode == "terms":
+        if mode == "quantity":
             high = np.concatenate(
                 (
                     np.full(s, NO_LIMIT),
@@ -281,7 +281,7 @@ class RestockLimits:
 
     def decode(self, params: Params, mode: str, action: Array, view: View) -> Decoded:
         """Turns an action (B, entries) into terms."""
-        if mode == "terms":
+        if mode == "quantity":
             high = as_like(self.action_space(mode).high.astype(np.float64), action)
             kept = at_least(action, 0.0)
             kept = kept - at_least(kept - high, 0.0)

@@ -32,7 +32,7 @@ MOST_EARNED_MONTHS = 3.0
 """Months of past sales that the action +1 of mode `rule` lets limits grow by."""
 
 NO_LIMIT = 1e9
-"""ft3 from which on a limit of mode `terms` is none."""
+"""ft3 from which on a limit of mode `quantity` is none."""
 
 Decoder = Callable[[Params, Array, PlatformView], Terms]
 
@@ -181,7 +181,7 @@ DECODERS: dict[str, Decoder] = {
     "class_price": price,
     "auction": auction,
     "hybrid": hybrid,
-    "terms": terms_of,
+    "quantity": terms_of,
 }
 """Mode -> its decoder; `residual` goes by the standing rule."""
 
@@ -192,13 +192,13 @@ MECHANISM_OF = {
     "class_price": "price",
     "auction": "auction",
     "hybrid": "hybrid",
-    "terms": "hybrid",
+    "quantity": "hybrid",
 }
 """Mode -> the mechanism that its policies compete in."""
 
 
 def as_terms_action(terms: Terms) -> Array:
-    """Terms as an action of mode `terms`, (B, 3 S + C + 3)."""
+    """Terms as an action of mode `quantity`, (B, 3 S + C + 3)."""
     limit = at_most(terms.limit, NO_LIMIT)
     outlook = at_most(terms.outlook, NO_LIMIT).reshape(len(limit), -1)
     parts = (
