@@ -35,10 +35,10 @@ SHORT_SHARE = 0.1
 class Program:
     """The matrix, which never changes.
 
-    Variables by product p and week k, in this order: q[k] units ordered that reach the shelf in week k, s[k] sold, x[k] left at the end of the week,
-    z[k] by which safety stock falls short. Constraints: x[k] = x[k-1] + q[k] + under way - s[k];
-    s[k] at most the forecast; x[k] + z[k] at least the safety stock; the volume of all x[k] within
-    storage; that of all q[k] within docks.
+    Variables by product p and week k, in this order: q[k] units ordered that reach the shelf in
+    week k, s[k] sold, x[k] left at the end of the week, z[k] by which safety stock falls short.
+    Constraints: x[k] = x[k-1] + q[k] + under way - s[k]; s[k] at most the forecast; x[k] + z[k] at
+    least the safety stock; the volume of all x[k] within storage; that of all q[k] within docks.
     """
 
     def __init__(self, num_products: int) -> None:

@@ -71,16 +71,21 @@ class Facts:
 
     def to_dict(self) -> dict[str, Any]:
         """What run.json keeps, to six digits."""
-        return {
-            field.name: _rounded(np.asarray(getattr(self, field.name)).tolist())
-            for field in dataclasses.fields(self)
-        }
+        return recorded(self)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Rebuilds facts from `to_dict`."""
         values = {name: np.asarray(entry, dtype=np.float64) for name, entry in record.items()}
         return cls(**{**values, "review_days": float(values["review_days"])})  # type: ignore[arg-type]
+
+
+def recorded(facts: Any) -> dict[str, Any]:
+    """The fields of a dataclass of arrays as JSON holds them, to six digits."""
+    return {
+        field.name: _rounded(np.asarray(getattr(facts, field.name)).tolist())
+        for field in dataclasses.fields(facts)
+    }
 
 
 def _rounded(value: Any) -> Any:
@@ -90,32 +95,19 @@ def _rounded(value: Any) -> Any:
 
 
 class Table(ABC):
-    """Features of a retail task: observations in, rows and pooled features out."""
+    """Features of a task: observations in, rows and pooled features out."""
 
     name: str
-    facts_type: type[Facts] = Facts
+    facts_type: type[Any]
 
     def __init__(self, facts: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Takes the facts of the world, and field -> shape of an observation."""
         self.facts = facts
         self.shapes = dict(shapes)
         self._cached: dict[Any, Any] = {}
+        self._constants: dict[str, Any] = {}
         self.features: dict[str, int] = {}
         self.global_features: dict[str, int] = {}
-        dock = (facts.kinds[0] > 0) * 1.0
-        days = np.array(HORIZONS_DAYS, dtype=np.float64)
-        self._of_kind = [np.flatnonzero(row) for row in facts.kinds]
-        self._constants: dict[str, Any] = {
-            "rate": facts.rate[:, None],
-            "volume": facts.volume[:, None],
-            "static": facts.static,
-            "kinds": facts.kinds.T,
-            "usual_storage": np.maximum(facts.kinds @ facts.storage, 1e-9),
-            "usual_receiving": np.maximum(facts.kinds @ facts.receiving, 1e-9),
-            "dock_labour": float(max(dock @ facts.receiving, 1e-9)),
-            "days": days,
-            "stretch": np.diff(days, prepend=0.0),
-        }
 
     @classmethod
     def of(cls, base: Any, shapes: Mapping[str, tuple[int, ...]]) -> Table:
@@ -124,12 +116,12 @@ class Table(ABC):
 
     @property
     def lanes(self) -> int:
-        """Decisions per product, K."""
+        """Decisions per row, K."""
         return 1
 
     @property
     def served(self) -> Floats:
-        """(P, K) mean demand that a decision serves, units per day."""
+        """(P, K) mean demand that a decision serves, per day."""
         return np.asarray(self.facts.rate[:, None])
 
     @abstractmethod
@@ -148,7 +140,7 @@ class Table(ABC):
         """Where a plain rule would stand in the range of actions, (B, P, K) in (0, 1)."""
 
     def position(self, observation: Observation) -> Array:
-        """Stock that a decision's level is compared with, (B, P, K) units."""
+        """Stock that a decision's level is compared with, (B, P, K)."""
         return observation["inventory_position"][:, :, None]
 
     def _like(self, name: str, array: Array) -> Array:
@@ -163,6 +155,30 @@ class Table(ABC):
                 with torch.inference_mode(False):  # training may use it next
                     self._cached[key] = as_like(self._constants[name], array)
         return self._cached[key]
+
+
+class RetailTable(Table):
+    """Features of a task of the retailer: a row for each product."""
+
+    facts_type: type[Facts] = Facts
+
+    def __init__(self, facts: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Takes the facts of the world, and field -> shape of an observation."""
+        super().__init__(facts, shapes)
+        dock = (facts.kinds[0] > 0) * 1.0
+        days = np.array(HORIZONS_DAYS, dtype=np.float64)
+        self._of_kind = [np.flatnonzero(row) for row in facts.kinds]
+        self._constants |= {
+            "rate": facts.rate[:, None],
+            "volume": facts.volume[:, None],
+            "static": facts.static,
+            "kinds": facts.kinds.T,
+            "usual_storage": np.maximum(facts.kinds @ facts.storage, 1e-9),
+            "usual_receiving": np.maximum(facts.kinds @ facts.receiving, 1e-9),
+            "dock_labour": float(max(dock @ facts.receiving, 1e-9)),
+            "days": days,
+            "stretch": np.diff(days, prepend=0.0),
+        }
 
     def _levels(self, xp: Any, see: Observation) -> Array:
         """Forecast per day of each stretch between two horizons, so that an event stands out.
@@ -220,7 +236,7 @@ class Table(ABC):
         return ratio.reshape(len(capacity), -1)
 
 
-class ReplenishmentTable(Table):
+class ReplenishmentTable(RetailTable):
     """One row per product: `stockyard/Replenishment-v0` in retail worlds."""
 
     name = "replenishment"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stockyard.agents.learners.features import ReplenishmentTable, Table
 from stockyard.agents.learners.placement_features import PlacementTable
+from stockyard.agents.learners.seller_features import SellerTable
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import World
 
@@ -30,14 +31,15 @@ NODE_FIELDS = ("on_hand", "yard")
 """Fields (P, N) whose second axis is nodes, of which there may be any number."""
 
 SLOTS = ("replenish", "place")
-"""Slots whose decisions these networks take, in the order of their lanes."""
+"""Slots whose decisions these networks take lane by lane, in the order of their lanes; besides
+them they take the slot `restock` by itself, seller by seller."""
 
 POSITION = 0
 """Index, among a lane's own features, of the stock that its order-up-to level is compared with."""
 
 
 TABLES: dict[str, type[Table]] = {
-    table.name: table for table in (ReplenishmentTable, PlacementTable)
+    table.name: table for table in (ReplenishmentTable, PlacementTable, SellerTable)
 }
 """Tables of retail tasks by name, that of the task's class."""
 
@@ -75,6 +77,8 @@ class Layout:
             ValueError: if the environment hands out decisions that these networks do not take.
         """
         base = env.unwrapped
+        if base.task.slots == ("restock",):
+            return _of_sellers(base)
         other = [slot for slot in base.task.slots if slot not in SLOTS]
         if other:
             raise ValueError(f"hindsight: decides {' and '.join(SLOTS)}, not {', '.join(other)}")
@@ -190,6 +194,38 @@ def _of_table(base: Any, table: Table) -> Layout:
         high=np.asarray(space.high, dtype=np.float64).reshape(p, k),
         action_shape=tuple(space.shape),
         lanes_by_slot=(k,),
+        table=table,
+    )
+
+
+def _of_sellers(base: Any) -> Layout:
+    """Terms for sellers in physical units, to which every seller's row contributes.
+
+    Raises:
+        ValueError: in another mode than `quantity`, whose actions belong to no seller.
+    """
+    if base.action_mode != "quantity":
+        raise ValueError(
+            f"action: shared networks set terms in mode 'quantity', not {base.action_mode!r}"
+        )
+    table = SellerTable.of(base, _shapes(base))
+    days = base.periods_per_step / base.world.network.periods_per_day
+    rate = _at_least(table.served * days)
+    return Layout(
+        mode=base.action_mode,
+        shapes=_shapes(base),
+        scales={},
+        own={},
+        common={},
+        static=np.zeros((len(rate), 1, 0)),
+        rate=rate,
+        total_rate=rate[:, 0],
+        cover=np.ones(1),
+        faster=np.zeros((1, 1)),
+        low=np.zeros_like(rate),
+        high=np.ones_like(rate),
+        action_shape=tuple(base.single_action_space.shape),
+        lanes_by_slot=(1,),
         table=table,
     )
 

@@ -7,28 +7,37 @@ What depends on an environment is in its `Layout`, not in the weights, so that a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from stockyard.agents.learners import around, steered
+from stockyard.agents.learners import around, offered, steered
 from stockyard.agents.learners.around import LIFT_DAYS, AimingRule, Guide, Rule
 from stockyard.agents.learners.layout import GLOBAL_FIELDS, POSITION, Layout
+from stockyard.agents.learners.offered import OfferedRule
 from stockyard.agents.learners.steered import SteeredRule
 
-STRUCTURES = {"quantity": 1, "order_up_to": 1, "capped": 2, "around": 1, "steered": steered.OUTPUTS}
+STRUCTURES = {
+    "quantity": 1,
+    "order_up_to": 1,
+    "capped": 2,
+    "around": 1,
+    "steered": steered.OUTPUTS,
+    "offered": offered.OUTPUTS,
+}
 """What the outputs mean where actions are quantities, and how many there are for a decision.
 
 quantity: units, as multiples of the mean demand. order_up_to: a level, of which the lane's echelon
 position falls short. capped: the same, and a largest order (Xin 2021; Sun & Van Mieghem 2019).
 around: a factor on what a named rule aims at, in retail tasks; see `around`. steered: factors on
-what a rule for placement goes by; see `steered`.
+what a rule for placement goes by; see `steered`. offered: factors on what a rule offers sellers;
+see `offered`.
 """
 
-HINTS_OF = {"around": around.HINTS, "steered": steered.HINTS}
+HINTS_OF = {"around": around.HINTS, "steered": steered.HINTS, "offered": offered.HINTS}
 """Structures with a rule -> how many features tell what it says."""
 
 
@@ -62,7 +71,12 @@ def rule_of(description: Mapping[str, Any] | None, structure: str, env: Any) -> 
     """
     if description is None:
         return None
-    return (SteeredRule if structure == "steered" else AimingRule)(description, env)
+    kinds: dict[str, Callable[..., Rule]] = {
+        "around": AimingRule,
+        "steered": SteeredRule,
+        "offered": OfferedRule,
+    }
+    return kinds[structure](description, env)
 
 
 class Seen(NamedTuple):

@@ -14,7 +14,7 @@ from stockyard.agents.learners.features import (
     Facts,
     Floats,
     Observation,
-    Table,
+    RetailTable,
     joined,
     share_of,
 )
@@ -54,7 +54,7 @@ class PlacementFacts(Facts):
         )
 
 
-class PlacementTable(Table):
+class PlacementTable(RetailTable):
     """One row per product and centre: `stockyard/Placement-v0`."""
 
     name = "placement"

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from stockyard.agents.learners.networks import Actor
-from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.state import Decisions
 from stockyard.envs.network.streams import Streams
-from stockyard.envs.network.world import Stretch, outlook_at, simulate, value_of
+from stockyard.envs.network.world import Stretch, outlook_at, simulate, stock_values
 from stockyard.envs.tasks.task import View
 
 if TYPE_CHECKING:
@@ -117,7 +116,8 @@ class Walk(Track):
         if self._view is None or self._steps_left < steps + ahead:
             self._draw()
         assert self._view is not None
-        view, start = self._view, value_of(self.params, self._view.state, self._view.outlook)
+        view = self._view
+        start = stock_values(self.params, view.state, view.outlook)
         # After the segment the policy goes on to react, but its weights count as constants.
         frozen = {name: weights.detach() for name, weights in self.actor.named_parameters()}
         earned: Any = 0.0
@@ -128,9 +128,9 @@ class Walk(Track):
             earned = earned + money
             if step == steps - 1:
                 following = view
-        end = value_of(self.params, view.state, view.outlook)
-        if end is not None:
-            earned = earned + end - start
+        end = stock_values(self.params, view.state, view.outlook)
+        gained = {name: value - start[name] for name, value in end.items()}
+        earned = earned + sum(self.task.accounts(self.params, gained, ()).values())
         self._view = _detached(following)
         self._steps_left -= steps
         return cast(torch.Tensor, -earned.mean() / ((steps + ahead) * self.scale))
@@ -159,8 +159,8 @@ class Walk(Track):
     def _step(self, view: View, action: torch.Tensor | None) -> tuple[View, Any]:
         """One step of the environment without its glue: the next view, and the money (B,)."""
         after, stretch = self.step(view, action)
-        money = sum(v for k, v in stretch.ledger.items() if "retailer" in PARTIES[k])
-        return after, money
+        accounts = self.task.accounts(self.params, stretch.ledger, tuple(stretch.flows))
+        return after, sum(accounts.values())
 
 
 _NOTHING = Decisions()

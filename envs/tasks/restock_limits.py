@@ -83,10 +83,10 @@ class RestockLimits:
     reserve price (3); or S, C and the last two. It exists where the standing rule of `restock`
     announces terms (`forecast_need`, `storage_price`, `space_auction`).
 
-    `quantity`, in this order: limits (S) ft3, from 1e9 on none; days of past sales that limits grow by
-    (1); prices (C) USD per ft3-month; space offered (1) ft3; reserve price (1) USD per ft3-month;
-    outlooks (S * 2) ft3, seller by seller, of the two months after. In other modes outlooks follow
-    the same rule on the forecasts of those months.
+    `quantity`, in this order: limits (S) ft3, from 1e9 on none; days of past sales that limits grow
+    by (1); prices (C) USD per ft3-month; space offered (1) ft3; reserve price (1) USD per
+    ft3-month; outlooks (S * 2) ft3, seller by seller, of the two months after. In other modes they
+    follow the same rule on the forecasts of those months.
 
     ## Observation space
 
