@@ -24,6 +24,16 @@ MODES = {
     for name in PROBLEMS
 } | {
     "placement": ("cover", "class_cover", "shares", "quantity", "residual", "cover_split"),
+    "restock": (
+        "hybrid",
+        "rule",
+        "caps",
+        "auction",
+        "price",
+        "class_price",
+        "residual",
+        "quantity",
+    ),
 }
 EVERY = [
     pytest.param(name, mode, marks=pytest.mark.wheel if (name, mode) == ("steady", "cover") else ())
@@ -31,7 +41,7 @@ EVERY = [
     for mode in modes
 ]
 THREE = ("steady", "real", "lost_sales")
-MORE = (*THREE, "serial", "stores", "dispatch", "placement", "network", "real_network")
+MORE = (*THREE, "serial", "stores", "dispatch", "placement", "restock", "network", "real_network")
 
 
 def info_of(info: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +152,7 @@ def test_every_episode_is_new_until_seeded_again(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(PROBLEMS))
-@pytest.mark.parametrize("mode", MODES["placement"])
+@pytest.mark.parametrize("mode", sorted({mode for modes in MODES.values() for mode in modes}))
 def test_observations_stay_inside_their_space(name: str, mode: str) -> None:
     """Over a whole episode of random actions; bounds are finite, values float32."""
     if mode not in MODES[name]:
