@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stockyard.envs.network.arrays import to_numpy
+from stockyard.envs.network.arrays import product_sum, sum_entries, to_numpy, weighted_sum
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.sellers import by_seller
 from stockyard.envs.network.state import Flows, State
@@ -40,45 +40,55 @@ def seller_figures(
     bills = [flow.sellers for flow in flows if flow.sellers is not None]
     limit, request = to_numpy(sellers.limit + sellers.won), to_numpy(sellers.request)
     figures = {"limit_gini": gini(np.minimum(limit / np.maximum(request, 1e-9), 1.0))}
-    demand = sum(to_numpy(f.demand).sum(axis=1) for f in flows)
-    missed = sum(to_numpy(f.out_of_stock).sum(axis=1) for f in flows)
-    figures["in_stock_sellers"] = _met(demand[:, third], missed[:, third])
+    demand = sum(sum_entries(to_numpy(f.demand)) for f in flows)
+    missed = sum(sum_entries(to_numpy(f.out_of_stock)) for f in flows)
+    figures["in_stock_sellers"] = _met(demand * third, missed * third)
     new = np.zeros_like(demand) if launched is None else to_numpy(launched) * third
     figures["in_stock_new"] = _met(demand * new, missed * new)
     weeks = [list(range(k, min(k + 7, len(flows)))) for k in range(0, len(flows), 7)]
     shipped = [sum(_shipped(flows[i], volume * third) for i in week) for week in weeks]
     sold = [
-        sum((to_numpy(flows[i].sold) * volume * third).sum(axis=1) for i in week) for week in weeks
+        sum(weighted_sum(to_numpy(flows[i].sold), volume * third) for i in week) for week in weeks
     ]
-    spread = np.var(np.stack(sold), axis=0)
-    figures["bullwhip"] = np.minimum(
-        np.var(np.stack(shipped), axis=0) / np.maximum(spread, 1e-9), 1e6
-    )
-    figures["crowding"] = np.mean([to_numpy(b.crowding)[:, 0] for b in bills], axis=0)
-    own_sent = sum(to_numpy(b.merchant).sum(axis=1) for b in bills if b.merchant is not None)
-    all_sold = sum(to_numpy(f.sold)[:, third].sum(axis=1) for f in flows)
+    figures["bullwhip"] = np.minimum(_variance(shipped) / np.maximum(_variance(sold), 1e-9), 1e6)
+    figures["crowding"] = _mean([to_numpy(b.crowding)[:, 0] for b in bills])
+    own_sent = sum(product_sum(to_numpy(b.merchant)) for b in bills if b.merchant is not None)
+    all_sold = sum(product_sum(to_numpy(f.sold) * third) for f in flows)
     figures["merchant_share"] = own_sent / np.maximum(own_sent + all_sold, 1e-9)
-    figures["price_cut"] = np.mean([to_numpy(b.cut)[:, third].mean(axis=1) for b in bills], axis=0)
-    figures["storage_price"] = 30.0 * to_numpy(sellers.price).mean(axis=1)
+    figures["price_cut"] = _mean([product_sum(to_numpy(b.cut) * third) for b in bills])
+    figures["price_cut"] = figures["price_cut"] / third.sum()
+    prices = to_numpy(sellers.price)
+    figures["storage_price"] = 30.0 * product_sum(prices) / prices.shape[1]
     figures["clearing_price"] = 30.0 * to_numpy(sellers.clearing)[:, 0]
-    broken = [to_numpy(b.broken).sum(axis=1) for b in bills if b.broken is not None]
+    broken = [product_sum(to_numpy(b.broken)) for b in bills if b.broken is not None]
     figures["broken_outlook"] = sum(broken, start=np.zeros(len(demand)))
     used = to_numpy(by_seller(plan, state.position * params.a.volume))
-    figures["limit_used"] = (used.sum(axis=1)) / np.maximum(limit.sum(axis=1), 1e-9)
+    figures["limit_used"] = product_sum(used) / np.maximum(product_sum(limit), 1e-9)
     return figures
+
+
+def _mean(values: list[Floats]) -> Floats:
+    """Mean of arrays (B,), term after term, so that a row gives the same bits in any batch."""
+    return sum(values[1:], start=values[0]) / len(values)
+
+
+def _variance(values: list[Floats]) -> Floats:
+    """Variance of arrays (B,) around their mean, likewise."""
+    mean = _mean(values)
+    return _mean([(value - mean) ** 2 for value in values])
 
 
 def _shipped(flows: Flows, volume: Floats) -> Any:
     """ft3 that sellers sent in, (B,)."""
     if flows.shipped is None:
         return 0.0
-    return (to_numpy(flows.shipped).sum(axis=1) * volume).sum(axis=1)
+    return weighted_sum(sum_entries(to_numpy(flows.shipped)), volume)
 
 
 def _met(demand: Floats, missed: Floats) -> Floats:
     """Share of demand that was met, 1 where there was none, (B,)."""
-    wanted = demand.sum(axis=1)
-    return np.where(wanted > 0.0, 1.0 - missed.sum(axis=1) / np.maximum(wanted, 1e-9), 1.0)
+    wanted = product_sum(demand)
+    return np.where(wanted > 0.0, 1.0 - product_sum(missed) / np.maximum(wanted, 1e-9), 1.0)
 
 
 def gini(shares: Floats) -> Floats:
@@ -86,5 +96,5 @@ def gini(shares: Floats) -> Floats:
     count = shares.shape[1]
     ordered = np.sort(shares, axis=1)
     rank = 2.0 * np.arange(1, count + 1) - count - 1.0
-    total = ordered.sum(axis=1)
-    return np.asarray((ordered @ rank) / np.maximum(count * total, 1e-12))
+    total = product_sum(ordered)
+    return np.asarray(weighted_sum(ordered, rank) / np.maximum(count * total, 1e-12))

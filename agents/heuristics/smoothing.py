@@ -52,7 +52,7 @@ class SmoothedBaseStock(OrderUpTo):
 
 def _space(facts: Facts) -> tuple[Parameter, ...]:
     _check(facts)
-    return (*forecast_space(), Parameter("receiving_use", 0.8, 3.5, least=0.05))
+    return (*forecast_space(), Parameter("receiving_use", 0.8, 6.0, least=0.05, most=20.0))
 
 
 def _check(facts: Facts) -> None:

@@ -211,7 +211,8 @@ def _cuts(params: Params, sellers: SellerState, shadow: Array) -> Array:
     worth = sellers.earned_days * params.a.volume * shadow
     gained = plan.cut_elasticity * plan.most_cut
     gain = (plan.margin + worth) * gained - plan.kept_price * plan.most_cut * (1.0 + gained)
-    pays = namespace(gain).asarray(gain > 0.0, dtype=gain.dtype)
+    # the list price stands where no space is earned, whatever a cut would bring
+    pays = namespace(gain).asarray((gain > 0.0) & (worth > 0.0), dtype=gain.dtype)
     return pays * plan.plays * plan.most_cut
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from stockyard.envs.network.arrays import Array, as_like, at_least, at_most
+from stockyard.envs.network.arrays import Array, as_like, at_least, at_most, product_sum
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.platform_view import platform_view
 from stockyard.envs.network.state import Decisions, Flows, Ledger, Terms
@@ -302,6 +302,6 @@ class RestockLimits:
         broken = [f.sellers.broken for f in flows if f.sellers is not None]
         told = [b for b in broken if b is not None]
         if told and self.objective.volatility:
-            volume = sum((b.sum(1) for b in told[1:]), start=told[0].sum(1))
+            volume = product_sum(sum(told[1:], start=told[0]))
             accounts["volatility"] = -volume * self.objective.volatility
         return accounts
