@@ -15,7 +15,7 @@ def blocks(network: Network) -> Ints:
     return np.array([groups.setdefault(name, len(groups)) for name in network.products.group])
 
 
-def add(builder: Builder, facts: Facts, sold: Ints, block: Ints) -> None:
+def add(builder: Builder, facts: Facts, sold: Ints, block: Ints, drawn: Ints | None = None) -> None:
     """Limits sales to the customers who accept the speed.
 
     Of the customers of a region, only a share accepts tier k or slower, so all sales at tier k or
@@ -27,6 +27,7 @@ def add(builder: Builder, facts: Facts, sold: Ints, block: Ints) -> None:
         facts: the tape.
         sold: (T, E_out, P) columns.
         block: (P,) blocks of products.
+        drawn: (T, R, P) columns of customers beyond the demand, whom price cuts draw; None: none.
     """
     network = facts.world.network
     into = _substitution(network)
@@ -40,7 +41,8 @@ def add(builder: Builder, facts: Facts, sold: Ints, block: Ints) -> None:
             accepted = _accepted(facts, promise)
             ease = _ease(facts, tier, accepted, into)
             if into is None:
-                _without_substitutes(builder, columns, tier, accepted, demand, ease, block)
+                more = None if drawn is None else drawn[periods, region]
+                _without_substitutes(builder, columns, tier, accepted, demand, ease, block, more)
             else:
                 _with_substitutes(builder, columns, tier, accepted, demand, ease, block, into)
 
@@ -94,14 +96,18 @@ def _without_substitutes(
     demand: Floats,
     ease: float,
     block: Ints,
+    drawn: Ints | None,
 ) -> None:
     every = np.ones(demand.shape, dtype=np.bool_)
     for lanes, share in _suffixes(tier, accepted):
         limit = np.minimum(share * demand + ease, demand)
-        builder.at_most(columns[:, lanes], limit[:, None])
-        if len(lanes) > 1:
+        if drawn is None:
+            builder.at_most(columns[:, lanes], limit[:, None])
+        if len(lanes) > 1 or drawn is not None:
             rows = builder.rows(every, limit, block=block)
             builder.add(rows[:, None], columns[:, lanes], 1.0)
+            if drawn is not None:
+                builder.add(rows, drawn, -share)
 
 
 def _with_substitutes(

@@ -11,7 +11,7 @@ from stockyard.envs.network.economics import handling_values
 from stockyard.envs.network.replenish import place_orders
 from stockyard.envs.network.standing_rules import Idle, Recorded
 from stockyard.envs.network.topology import Promise
-from stockyard.envs.network.world import outlook_at, value_of
+from stockyard.envs.network.world import outlook_at, stock_values
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Facts:
     later: Floats  # (E_tr, P) units under way between nodes at first that arrive after the end
     under_way: Floats  # (N, P) units under way between nodes at first, by head
     position: Floats  # (P,) units
-    opening_value: float | None  # USD; None where nothing is valued
+    opening_value: float | None  # USD, of all whom the bound counts; None: nothing is valued
     cover: Floats  # (P,) units that count in full at the end
     handling_node: Floats  # (N,) USD per unit
     handling_transfer: Floats  # (E_tr,)
@@ -59,6 +59,11 @@ class Facts:
     def params(self) -> Any:
         """The step's constants."""
         return self.env.params
+
+    @property
+    def is_welfare(self) -> bool:
+        """Whether the surplus of retailer, sellers and customers counts, not profit alone."""
+        return tuple(self.env.task.slots) == ("restock",)
 
 
 def read(env: Any, row: int, free_split: bool = False) -> Facts:
@@ -96,7 +101,10 @@ def read(env: Any, row: int, free_split: bool = False) -> Facts:
             later += units
     valued = world.economics.valuation != "none"
     first, last = (outlook_at(world, tape, start + t) for t in (0, periods)) if valued else ({}, {})
-    value = value_of(env.params, state, first)
+    values = stock_values(env.params, state, first)
+    if tuple(env.task.slots) != ("restock",):
+        values.pop("seller_inventory_value", None)
+    value = sum(values.values()) if values else None
     days = round(world.economics.value_cover_days)
     node, transfer = handling_values(network, world.economics)
     return Facts(
@@ -134,6 +142,10 @@ def _check(env: Any) -> bool:
         raise ValueError("the perfect-information bound covers lost sales, not backorders")
     if state.parcels is not None or state.staged is not None:
         raise ValueError("the perfect-information bound covers transport at a tariff, not trucks")
+    if tuple(slots) == ("restock",):
+        return _check_objective(env)
+    if state.sellers is not None:
+        raise ValueError("where sellers decide, the bound covers terms for them, and no other slot")
     if "replenish" in slots:
         return True
     if "place" not in slots:
@@ -143,6 +155,20 @@ def _check(env: Any) -> bool:
     if not isinstance(world.rules.get("restock", Idle()), Idle):
         raise ValueError("rules: recorded orders must not be cut by limits on sellers")
     return False
+
+
+def _check_objective(env: Any) -> bool:
+    """True: a planner orders for everybody. Refuses objectives but that of all parties together.
+
+    Raises:
+        ValueError: where payments between the parties count.
+    """
+    objective = env.task.objective
+    if not objective.platform == objective.sellers == objective.customers == 1.0:
+        raise ValueError(
+            "objective: the perfect-information bound is that of all parties' surplus, weights 1"
+        )
+    return True
 
 
 def _orders(env: Any, row: int, periods: int, decides: bool, free_split: bool) -> Orders:

@@ -12,6 +12,9 @@ least what the policy earned. What is relaxed, phase by phase:
 - Docks (P8): which product is received first is free, so that goods waiting at a dock are one
   volume per node. A full yard's refusal costs its fee; waiting outside is charged as the yard, or
   as the refusal if that is cheaper. Stock above a capacity that fell pays the overflow rent.
+- Terms (P1, P2): where terms for sellers are decided, a planner orders for everybody, and what
+  counts is the surplus of all parties: what goods are worth to customers, less what is paid to
+  others. `welfare` adds what that takes.
 - Books (P7): exact but for the value of handling at the end: it counts in full for stock within
   the cover, and goods still at the dock count as received (with what that may hide added).
 
@@ -23,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from stockyard.agents.oracles.perfect_information import customers
+from stockyard.agents.oracles.perfect_information import customers, welfare
 from stockyard.agents.oracles.perfect_information.facts import Facts
 from stockyard.agents.oracles.perfect_information.linear_program import (
     Builder,
@@ -47,7 +50,7 @@ class _Model:
         self.builder = Builder()
         self.block = customers.blocks(self.network)
         products = self.network.products
-        self.own = products.owner == 0
+        self.own = (products.owner == 0) | facts.is_welfare  # whose stock and purchases count
         self.is_valued = facts.opening_value is not None
         self.salvage = self.economics.salvage_fraction if self.is_valued else 1.0
         self.book = products.unit_cost * self.own if self.is_valued else np.zeros(len(self.own))
@@ -68,8 +71,10 @@ class _Model:
         if self.params.counts_volume or self.params.has_docks:
             self._space()
         self._room_at_heads()
-        customers.add(self.builder, self.facts, self.sold, self.block)
+        drawn = welfare.drawn_customers(self.builder, self.facts, self.block)
+        customers.add(self.builder, self.facts, self.sold, self.block, drawn)
         self._sales()
+        welfare.add_merchants(self.builder, self.facts, self.sold, self.block)
         self._transfers()
         self._end()
         return self.builder.build(
@@ -93,7 +98,7 @@ class _Model:
             raise ValueError(
                 "inbound.unit_cost: below salvage value, so that no order is too large"
             )
-        demand = facts.demand.sum(axis=(0, 1))
+        demand = facts.demand.sum(axis=(0, 1)) * (1.0 + welfare.most_gained(facts))
         together = np.bincount(self.block, demand)[self.block]
         return np.asarray(facts.position + facts.cover + together + rounded)
 
@@ -254,9 +259,11 @@ class _Model:
             rows = build.rows(every, capacity)
             for part_of, sign in ((shelf, 1.0), (received, 1.0), (over, -1.0)):
                 build.add(rows, part_of, sign)
+        refused = None
         yard_rent = economics.yard_rent_per_ft3_day * days
         if not self.params.yard_is_limited:
             build.pay(waiting[:-1], -yard_rent)
+            welfare.add_congestion(build, facts, shelf, received, waiting, refused)
             return
         charged = min(yard_rent, economics.yard_refusal_per_ft3)
         build.pay(waiting[:-1], -charged)
@@ -266,6 +273,7 @@ class _Model:
         rows = build.rows(every, capacity)
         for part_of, sign in ((waiting[1:], 1.0), (received, 1.0), (refused, -1.0)):
             build.add(rows, part_of, sign)
+        welfare.add_congestion(build, facts, shelf, received, waiting, refused)
 
     def _room_at_heads(self) -> None:
         """What is at a node and on the way to it, right after transfers left: (T, N) ft3."""
@@ -300,7 +308,10 @@ class _Model:
         facts, build, network, economics = self.facts, self.builder, self.network, self.economics
         products, sources = network.products, network.outbound
         margin = np.zeros((len(sources.node), network.num_products))
-        if self.economics.valuation != "none":
+        if facts.is_welfare:
+            margin += welfare.worth_by_lane(facts)
+            margin -= economics.pick_pack_per_unit + economics.last_mile_per_unit
+        elif self.economics.valuation != "none":
             margin += products.price * self.own
             fee = (
                 economics.seller_referral_fraction * products.price + economics.seller_fee_per_unit
