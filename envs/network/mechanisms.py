@@ -26,6 +26,13 @@ from stockyard.envs.network.sellers import (
 )
 from stockyard.envs.network.state import Exogenous, SellerState, State, Terms
 
+USUAL_PRICE = 8.0 / 30.0
+"""USD per ft3-day up to which any price may be set at any time: about what public tariffs ask."""
+
+LARGEST_RISE, LARGEST_STEP = 0.25, 1.0 / 30.0
+"""Share, and USD per ft3-day on top, by which a price may rise above that from month to month: what
+is stored cannot leave at once, and a platform that may ask anything of it would farm fees."""
+
 
 def announce(params: Params, state: State, terms: Terms | None, exogenous: Exogenous) -> State:
     """Puts terms into force: limits, prices, and the outcome of the auction.
@@ -62,7 +69,7 @@ def announce(params: Params, state: State, terms: Terms | None, exogenous: Exoge
         won=limit * 0.0,
         fee=limit * 0.0,
         clearing=before.clearing * 0.0,
-        price=at_least(terms.price, 0.0) + before.price * 0.0,
+        price=_within_notice(terms.price, before.price),
         outlook=at_least(terms.outlook, 0.0) + before.outlook * 0.0,
         broken=abs(limit - told) * promised,
         earned_days=at_least(terms.earned_days, 0.0) + before.earned_days * 0.0,
@@ -71,6 +78,13 @@ def announce(params: Params, state: State, terms: Terms | None, exogenous: Exoge
     if anywhere(terms.offered > 0.0):
         sellers = _auction(params, state, sellers, terms, exogenous)
     return state._replace(sellers=sellers)
+
+
+def _within_notice(price: Array, before: Array) -> Array:
+    """Prices (B, C) cut to what may be asked after those of the month before."""
+    xp = namespace(before)
+    ceiling = at_least(before, USUAL_PRICE) * (1.0 + LARGEST_RISE) + LARGEST_STEP
+    return xp.minimum(at_least(price, 0.0) + before * 0.0, ceiling)
 
 
 def _auction(

@@ -65,12 +65,8 @@ def place_orders(
         orders = _within_supplier_capacity(params, orders, exogenous.revealed.supplier_capacity)
     if params.whole_units:
         # Shares make fractions; rounding them down keeps every limit.
-        rounding = (
-            floor_straight_through
-            if limits is not None or params.supplier_is_limited
-            else round_straight_through
-        )
-        orders = rounding(orders)
+        is_cut = limits is not None or params.supplier_is_limited or params.sellers is not None
+        orders = (floor_straight_through if is_cut else round_straight_through)(orders)
     if exogenous.shipments is None:
         inbound, landed = _send_at_fixed_lead(params, state.inbound, orders)
         shipped, shortfall, last_lead = orders, None, None

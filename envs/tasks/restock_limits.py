@@ -77,8 +77,11 @@ class RestockLimits:
     forecast (.25 * 16^u), the power of the inventory index over its mean (2 u), a floor in months
     of the forecast (u), and the share of the storage that all limits and the platform's own stock
     may come to (2.4 u). What past sales earn is announced as a rate: sellers know that it pays to
-    sell. In `auction` they are free cover in months of the forecast (u), the booked share (2.4 u)
-    and the reserve price, as in `price`.
+    sell. In `auction` the entries are free cover in months of the forecast (u), the booked share
+    (2.4 u) and the reserve price, as in `price`. Prices of storage up to 8 USD may be set at any
+    time; beyond that they rise by at most a quarter and 1 USD from month to month, for stock cannot
+    leave at once.
+
     `residual` corrects, by mechanism: limits (S); prices (C); free limits, what is offered and the
     reserve price (3); or S, C and the last two. It exists where the standing rule of `restock`
     announces terms (`forecast_need`, `storage_price`, `space_auction`).
