@@ -44,6 +44,7 @@ class Contest:
     learners: dict[str, dict[str, Any]]  # name with its seed -> name, experiment, seed, weights
     scenarios: tuple[str, ...]
     folder: Path  # of results
+    bounds: str  # file of solved bounds: contests of one environment share it
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Contest:
@@ -85,6 +86,7 @@ class Contest:
             learners=learners,
             scenarios=tuple(scenarios),
             folder=Path(config.runs) / config.task,
+            bounds=str(data.get("bounds", config.task)),
         )
 
     def spec(self, scenario: str) -> dict[str, Any]:
@@ -175,7 +177,7 @@ class Contest:
 
     def bounds_file(self) -> Path:
         """Where solved bounds are kept."""
-        return BOUNDS / f"{self.task}.jsonl"
+        return BOUNDS / f"{self.bounds}.jsonl"
 
     def result_file(self, scenario: str) -> Path:
         """Where the results of a scenario are kept."""
