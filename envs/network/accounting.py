@@ -17,6 +17,7 @@ from stockyard.envs.network.arrays import (
 )
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.seller_accounts import add_seller_accounts
+from stockyard.envs.network.sellers import by_seller
 from stockyard.envs.network.state import Flows, Ledger, State
 
 
@@ -228,8 +229,14 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
 
 def sellers_stock_value(params: Params, state: State, cover: Array) -> Array:
     """What the sellers' stock is worth to them, (B,) USD: its cost, valued as the retailer's is."""
-    share = _worth_share(params, state, cover)
-    return weighted_sum(state.position * params.a.third_party_cost, share)
+    return product_sum(stock_value_by_seller(params, state, cover))
+
+
+def stock_value_by_seller(params: Params, state: State, cover: Array) -> Array:
+    """The same for each seller, (B, S) USD."""
+    assert params.seller_plan is not None
+    worth = state.position * params.a.third_party_cost * _worth_share(params, state, cover)
+    return by_seller(params.seller_plan, worth)
 
 
 def _worth_share(params: Params, state: State, cover: Array) -> Array:

@@ -47,7 +47,7 @@ def step(
         state = announce(params, state, decisions.terms, exogenous)
         if decisions.terms is not None and state.sellers is not None:
             broken = state.sellers.broken
-        state, orders = respond(params, state, orders, exogenous)
+        state, orders = respond(params, state, orders, exogenous, decisions.choices)
     state, ordered = place_orders(params, state, orders, decisions.limits, exogenous)
     state, transferred, landed_transfers = move(params, state, decisions.transfers, exogenous)
     landed_orders = None if ordered is None else ordered.landed

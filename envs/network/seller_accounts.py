@@ -9,8 +9,10 @@ from stockyard.envs.network.arrays import (
     at_least,
     namespace,
     product_sum,
+    sum_entries,
     weighted_sum,
 )
+from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.sellers import by_seller
 from stockyard.envs.network.state import Flows, Ledger
@@ -22,41 +24,79 @@ def add_seller_accounts(params: Params, flows: Sequence[Flows], ledger: Ledger) 
     Args:
         params: the network; it has sellers.
         flows: what moved, period by period.
-        ledger: with the accounts of `accounting.cash_flows`; sales and fees of sellers are set
-            right for price cuts.
+        ledger: with the accounts of `accounting.cash_flows`; those of sellers are set anew.
     """
-    economics, days, a = params.economics, params.days_per_period, params.a
-    price, referral = a.price_sellers, params.economics.seller_referral_fraction
-    nothing = flows[0].sold[:, 0] * 0.0
-    storage, overage, reserved, credits_, cut_away = (nothing for _ in range(5))
-    merchant: Array = flows[0].sold * 0.0
+    for account, amount in accounts_by_seller(params, flows).items():
+        ledger[account] = product_sum(amount)
+    merchant = _merchant(flows)
+    ledger["consumption"] = _usefulness(params, flows, merchant)
+
+
+def accounts_by_seller(params: Params, flows: Sequence[Flows]) -> Ledger:
+    """The accounts of each seller, (B, S) USD, signed as in a ledger: see `cash_flows`."""
+    plan, economics, days, a = (
+        params.seller_plan,
+        params.economics,
+        params.days_per_period,
+        params.a,
+    )
+    assert plan is not None
+    price, referral = a.price_sellers, economics.seller_referral_fraction
+    sold = sum((f.sold for f in flows[1:]), start=flows[0].sold)
+    held = sum((f.end.position for f in flows[1:]), start=flows[0].end.position)
+    merchant = _merchant(flows)
+    rent, cut_away = sold * 0.0, sold * 0.0
+    none = by_seller(plan, rent)
+    overage, reserved, credited = none, none, none
     for flow in flows:
         bill = flow.sellers
         assert bill is not None
-        storage = storage + product_sum(bill.stored * bill.price)
-        overage = overage + product_sum(bill.over)
+        rent = rent + bill.stored * bill.price
+        overage = overage + bill.over
         if anywhere(bill.won > 0.0):
             paid = bill.won * bill.fee * days
-            reserved = reserved + product_sum(paid)
-            credits_ = credits_ + product_sum(_credit(params, flow, paid))
+            reserved, credited = reserved + paid, credited + _credit(params, flow, paid)
         if anywhere(bill.cut > 0.0):
-            cut_away = cut_away + weighted_sum(flow.sold * bill.cut, price)
-        if bill.merchant is not None:
-            merchant = merchant + bill.merchant
-    ledger["seller_sales"] = ledger["seller_sales"] - cut_away
-    ledger["seller_fees"] = ledger["seller_fees"] - referral * cut_away
-    ledger["seller_storage"] = storage * days
-    ledger["seller_overage"] = overage * (economics.seller_overage_per_ft3_day * days)
-    ledger["seller_reservations"] = reserved
-    ledger["seller_credits"] = -credits_
+            cut_away = cut_away + flow.sold * bill.cut * price
+    shipped = [f.shipped for f in flows if f.shipped is not None]
+    bought = [sum_entries(units * a.order_cost_sellers) for units in shipped]
     rate = economics.capital_rate_per_year / 365.0 * days
-    held = sum((f.end.position for f in flows[1:]), start=flows[0].end.position)
-    ledger["seller_capital"] = weighted_sum(held, a.third_party_cost) * rate
-    ledger["merchant_sales"] = weighted_sum(merchant, price)
-    ledger["merchant_referrals"] = referral * ledger["merchant_sales"]
-    ledger["merchant_purchases"] = weighted_sum(merchant, a.third_party_cost)
-    ledger["merchant_freight"] = product_sum(merchant) * economics.merchant_cost_per_unit
-    ledger["consumption"] = _usefulness(params, flows, merchant)
+    sales = by_seller(plan, sold * price - cut_away)
+    own_sales = by_seller(plan, merchant * price)
+    per_unit = by_seller(plan, sold * plan.third_party) * economics.seller_fee_per_unit
+    return {
+        "seller_sales": sales,
+        "seller_fees": referral * sales + per_unit,
+        "seller_purchases": by_seller(plan, sum(bought, start=sold * 0.0)),
+        "seller_storage": by_seller(plan, rent) * days,
+        "seller_overage": overage * (economics.seller_overage_per_ft3_day * days),
+        "seller_reservations": reserved,
+        "seller_credits": -credited,
+        "seller_capital": by_seller(plan, held * a.third_party_cost) * rate,
+        "merchant_sales": own_sales,
+        "merchant_referrals": referral * own_sales,
+        "merchant_purchases": by_seller(plan, merchant * a.third_party_cost),
+        "merchant_freight": by_seller(plan, merchant) * economics.merchant_cost_per_unit,
+    }
+
+
+def surplus_by_seller(accounts: Ledger) -> Array:
+    """What each seller has left of its accounts, (B, S) USD, without what its stock gained."""
+    total: Array = 0.0
+    for account, amount in accounts.items():
+        payer, payee = PARTIES[account]
+        received = -amount if payer == "retailer" else amount
+        total = total + received * (float(payee == "sellers") - float(payer == "sellers"))
+    return total
+
+
+def _merchant(flows: Sequence[Flows]) -> Array:
+    """Units that sellers sent themselves, (B, P)."""
+    units: Array = flows[0].sold * 0.0
+    for flow in flows:
+        if flow.sellers is not None and flow.sellers.merchant is not None:
+            units = units + flow.sellers.merchant
+    return units
 
 
 def _credit(params: Params, flow: Flows, paid: Array) -> Array:

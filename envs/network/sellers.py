@@ -27,7 +27,13 @@ from stockyard.envs.network.arrays import (
     take,
 )
 from stockyard.envs.network.params import Params, SellerPlan
-from stockyard.envs.network.state import Exogenous, SellerFlows, SellerState, State
+from stockyard.envs.network.state import (
+    Exogenous,
+    SellerChoices,
+    SellerFlows,
+    SellerState,
+    State,
+)
 
 SHADOW_PRICES = (0.0, *(0.02 * 1.6**k for k in range(17)))
 """USD per ft3-day at which sellers know how much space they want; between them they interpolate."""
@@ -140,7 +146,11 @@ def price_where(wanted: Array, room: Array) -> Array:
 
 
 def respond(
-    params: Params, state: State, orders: Array | None, exogenous: Exogenous
+    params: Params,
+    state: State,
+    orders: Array | None,
+    exogenous: Exogenous,
+    choices: SellerChoices | None = None,
 ) -> tuple[State, Array | None]:
     """Sellers review prices, targets and requests, and order what their limits leave room for.
 
@@ -153,6 +163,8 @@ def respond(
         state: start of the period, terms announced.
         orders: (B, E_in, P) units that the retailer orders; None: none.
         exogenous: this period of the tape.
+        choices: of sellers who are agents, instead of their habits: multiples of what they would
+            aim at without hoarding, of the need that they report, and price cuts.
 
     Returns:
         The state with requests and price cuts renewed, and all orders. Gradients pass but for
@@ -166,7 +178,11 @@ def respond(
     room = sellers.limit + sellers.won
     held_back = 1.0 - sellers.granted
     scale = 1.0 + take(plan.hoarding * held_back, plan.of_product)
-    if anywhere(sellers.earned_days > 0.0):
+    if choices is not None:
+        scale = take(at_least(choices.stock, 0.0), plan.of_product)
+        cut = at_most(at_least(choices.cut, 0.0), plan.most_cut)
+        sellers = sellers._replace(cut=take(cut, plan.of_product) * plan.third_party)
+    elif anywhere(sellers.earned_days > 0.0):
         wants = wants_of(params, state._replace(sellers=_uncut(sellers)), exogenous, scale)
         shadow = price_where(space_wanted(wants), room)
         cut = _cuts(params, sellers, take(shadow, plan.of_product))
@@ -187,8 +203,11 @@ def respond(
     share = fill_share(room - used_space(params, state), asked)
     units = units * take(share, plan.of_product)
     granted = fill_share(room, need)
+    inflated = _exaggeration(plan, sellers.granted)
+    if choices is not None:
+        inflated = at_most(at_least(choices.request, 0.0), LARGEST_REQUEST)
     sellers = sellers._replace(
-        request=need * _exaggeration(plan, sellers.granted),
+        request=need * inflated,
         granted=sellers.granted + GRANT_WEIGHT * (granted - sellers.granted),
     )
     sent = units[:, None] * plan.first_lane

@@ -61,6 +61,14 @@ class Terms(NamedTuple):
     outlook: Array  # (B, S, 2) ft3 expected as the limits of the two months after
 
 
+class SellerChoices(NamedTuple):
+    """What sellers decide at a review where they are agents; None leaves it to their habits."""
+
+    stock: Array  # (B, S) multiple of the stock that they would aim at
+    request: Array  # (B, S) multiple of their need that they ask for
+    cut: Array  # (B, S) share by which they cut prices, up to the largest cut
+
+
 class Decisions(NamedTuple):
     """What the four slots decide for one period; None leaves a slot idle."""
 
@@ -70,6 +78,7 @@ class Decisions(NamedTuple):
     trucks: Array | None = None  # (B, E_tr + E_out) trucks, transfer lanes first
     expedite: Array | None = None  # (B, E_out) share of the due parcels given to a common carrier
     terms: Terms | None = None  # what sellers are offered from now on; None: as before
+    choices: SellerChoices | None = None  # what sellers do, where they are agents themselves
 
 
 class Revealed(NamedTuple):

@@ -211,7 +211,9 @@ def simulate(
             transfers = rules["place"](params, state, known)
         if trucks is None and "dispatch" in rules:
             trucks = rules["dispatch"](params, state, known)
-        decided = Decisions(orders, transfers, limits, trucks, decisions.expedite, terms)
+        decided = Decisions(
+            orders, transfers, limits, trucks, decisions.expedite, terms, decisions.choices
+        )
         state, moved = step(params, state, decided, exogenous)
         flows.append(moved)
     return state, Stretch(flows, cash_flows(params, flows))
