@@ -158,6 +158,46 @@ class RescaleActions(VectorWrapper[Any, Any, Any, Any, Any]):
         return self.env.step(rescale_action(np.asarray(actions), self._low, self._high))
 
 
+class AgainstStandingRule(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Rewards as differences to what the standing rule earns on the same tapes, step by step.
+
+    What a tape brings whoever decides is then no noise for a learner: a control variate. The rule's
+    state runs apart from the agent's, in a twin that is reset together with it.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], twin: VectorEnv[Any, Any, Any]) -> None:
+        """Wraps `env`.
+
+        Args:
+            env: the agent's.
+            twin: of the same specification in the action mode `residual`.
+
+        Raises:
+            ValueError: if the twin has another size or mode.
+        """
+        super().__init__(env)
+        base: Any = twin.unwrapped
+        if twin.num_envs != env.num_envs or base.action_mode != "residual":
+            raise ValueError("twin: must have as many rows, in the action mode 'residual'")
+        self._twin = twin
+        self._still = np.zeros(twin.action_space.shape or (), dtype=np.float32)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Resets both, to the same tapes."""
+        self._twin.reset(**kwargs)
+        return self.env.reset(**kwargs)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps both; the reward is the difference."""
+        observation, reward, terminated, truncated, info = self.env.step(actions)
+        return observation, reward - self._twin.step(self._still)[1], terminated, truncated, info
+
+    def close(self, **kwargs: Any) -> None:
+        """Closes both."""
+        self._twin.close(**kwargs)
+        super().close(**kwargs)
+
+
 class OrderUpTo(VectorWrapper[Any, Any, Any, Any, Any]):
     """Actions are order-up-to levels in units; wraps a replenishment batch in mode `quantity`.
 

@@ -33,6 +33,7 @@ from stockyard.agents.learners.callbacks import (
 from stockyard.agents.learners.course import Result, StopSignal, described, mixed
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.envs.wrappers import (
+    AgainstStandingRule,
     ObservationTransform,
     RescaleActions,
     TransformObservations,
@@ -118,6 +119,7 @@ class Learner:
         learning_rate: float = 3e-4,
         schedule: str = "constant",
         initial_action: float | None = None,
+        against_rule: bool = False,
         policy_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -134,6 +136,9 @@ class Learner:
             schedule: "constant", or "linear": down to zero at the last step.
             initial_action: Where in [-1, 1] the mean of a Gaussian policy starts; None for the
                 middle, which is far from any sensible order where the bounds are wide.
+            against_rule: Whether rewards are differences to what the standing rule earns on the
+                same tapes, where the task has the action mode `residual`: far less noise, at twice
+                the simulation.
             policy_kwargs: More of the policy's arguments.
             **settings: The algorithm's own, by Stable-Baselines3's names.
         """
@@ -151,6 +156,7 @@ class Learner:
             raise ValueError(f"initial_action is for {', '.join(GAUSSIAN)}, not for {algorithm}")
         self.algorithm = algorithm
         self.initial_action = initial_action
+        self.against_rule = against_rule
         self.policy = policy
         self.n_envs = n_envs
         self.scale = scale
@@ -220,8 +226,17 @@ class Learner:
         base: Any = envs.unwrapped
         transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
         bounds = action_bounds(envs)
+        played = envs
+        if self.against_rule:
+            twin = build(
+                specification,
+                num_envs=envs.num_envs,
+                split="train",
+                action_mode="residual",
+            )
+            played = AgainstStandingRule(envs, twin)
         adapter = VectorEnvAdapter(
-            _wrapped(envs, transform, bounds), reward_scale=float(base.reward_scale)
+            _wrapped(played, transform, bounds), reward_scale=float(base.reward_scale)
         )
         model = self._model(adapter, folder, seed, done_steps, checkpoint)
         policy = TrainedPolicy(model, transform, base.action_mode, bounds)
