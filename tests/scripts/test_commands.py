@@ -137,7 +137,7 @@ def test_a_hindsight_run_is_trained_evaluated_and_resumed(command):
             ["agent=nobody"],
             "Could not find 'agent/nobody'; known: a2c, hindsight, hindsight_retail, ppo",
         ),
-        (["env=nowhere"], "known: placement, replenishment, textbook/batch_dispatch"),
+        (["env=nowhere"], "known: placement, replenishment, restock_limits, textbook"),
         (["scenario=doom"], "Could not find 'scenario/doom'; known: capacity_shock, case_packs"),
         (["seed=abc"], "Value 'abc' of type 'str' could not be converted to Integer"),
         (["resume=nowhere"], "nowhere is not a run folder: it has no run.json"),

@@ -5,6 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from stockyard.agents.heuristics.allocation import (
+    linear_allocation,
+    proportional_allocation,
+    uniform_allocation,
+)
 from stockyard.agents.oracles import allocation, oracle_only, packing
 from stockyard.agents.oracles.known_answers import Instance, load_table
 from stockyard.agents.oracles.verification import Exact
@@ -71,9 +76,9 @@ def test_order_split_bounds_are_in_order() -> None:
 
 
 RULES = {
-    "proportional": allocation.proportional_allocation,
-    "linear": allocation.linear_allocation,
-    "uniform": allocation.uniform_allocation,
+    "proportional": proportional_allocation,
+    "linear": linear_allocation,
+    "uniform": uniform_allocation,
 }
 
 
