@@ -133,9 +133,11 @@ class RollingProgram(TermsRule):
         bounds[program.s.ravel(), 1] = (7.0 * daily).ravel()
         bounds[program.q[:, :LEAD_WEEKS].ravel(), 1] = 0.0  # what comes so soon is under way
         limits = sparse.vstack((self._space, program.safety))
-        # stock that is there already may exceed the space planned for
-        there = np.cumsum(right, axis=1) - np.cumsum(7.0 * daily, axis=1)
-        most[:k] = np.maximum(most[:k], np.maximum(there, 0.0).T @ self._volume)
+        # stock that is there already may exceed the space planned for, though all of it sells
+        least = np.zeros(len(on_hand))
+        for week in range(k):
+            least = np.maximum(least + right[:, week] - 7.0 * daily[:, week], 0.0)
+            most[week] = max(most[week], float(least @ self._volume) * (1.0 + 1e-9))
         found = linprog(
             self._cost,
             A_ub=limits,
