@@ -125,6 +125,12 @@ _HEURISTICS = {
         "priced_need": "limits by forecast, and a price that follows scarcity",
         "priced_auction": "limits by forecast, a price of storage, and an auction of the rest",
     },
+    "commitment": {
+        "kept_outlook": "limits as another rule announced them one and two months before",
+        "kept_density_caps": "density caps, smoothed towards what was announced",
+        "kept_adaptive_need": "adaptive caps, smoothed towards what was announced",
+        "kept_priced_need": "a price, and caps smoothed towards what was announced",
+    },
     "dispatch": {
         "control_limit": "sends a truck when a threshold of parcels waits",
         "dispatch_when_due": "sends trucks when parcels are due",

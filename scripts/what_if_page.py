@@ -22,6 +22,7 @@ from stockyard.agents.learners.run_folder import provenance
 
 LABELS = {
     "profit": "profit, USD a day",
+    "objective": "objective, USD a day",
     "sold": "units sold a day",
     "speed_share_1_day": "sold with one-day delivery, %",
     "speed_share_2_day": "sold with two-day delivery, %",
@@ -43,6 +44,17 @@ LABELS = {
     "utilisation_receiving": "receiving in use, %",
     "utilisation_outbound": "picking in use, %",
     "utilisation_trucks": "trucks' load, %",
+    "surplus:retailer": "surplus of the platform, USD a day",
+    "surplus:sellers": "surplus of sellers, USD a day",
+    "surplus:customers": "surplus of customers, USD a day",
+    "in_stock_sellers": "sellers' products in stock, % of demand",
+    "in_stock_new": "new products in stock, % of demand",
+    "merchant_share": "sent by sellers themselves, % of their sales",
+    "crowding": "stock on shelves and in yards, % of storage",
+    "limit_gini": "Gini coefficient of limits over requests",
+    "bullwhip": "variance of what sellers ship over that of what they sell",
+    "broken_outlook": "limits differ from what was announced, ft³ a month",
+    "storage_price": "price of storage, USD per ft³-month",
 }
 """Measure -> what a reader calls it; stock is named by its place."""
 
@@ -74,6 +86,19 @@ PANELS = (
     "stock_units:local",
 )
 """Measures of the picture."""
+
+OF_SELLERS = (
+    "objective",
+    "surplus:retailer",
+    "surplus:sellers",
+    "surplus:customers",
+    "in_stock_sellers",
+    "in_stock_new",
+    "crowding",
+    "bullwhip",
+    "broken_outlook",
+)
+"""Headlines and measures of the picture where terms for sellers are decided."""
 
 COLOURS = ("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#0e7490", "#b45309")
 PLACE_COLOURS = ("#64748b", "#2563eb", "#f59e0b", "#cbd5e1", "#0e7490", "#7c3aed")
@@ -135,7 +160,7 @@ def render(result: Compared) -> Table:
     table.add_column("base", justify="right", no_wrap=True)
     for row in result.rows:
         table.add_column(row["name"], justify="right", overflow="fold")
-    for measure in _present(result, HEADLINES):
+    for measure in _present(result, OF_SELLERS if _has_sellers(result) else HEADLINES):
         found = [result.differences[row["name"]].get(measure) for row in result.rows]
         table.add_row(label(measure), _base(found), *map(_told, found))
     return table
@@ -151,6 +176,10 @@ def _headline(result: Compared) -> str:
 
 def _present(result: Compared, measures: Sequence[str]) -> list[str]:
     return [m for m in measures if any(m in found for found in result.differences.values())]
+
+
+def _has_sellers(result: Compared) -> bool:
+    return "objective" in result.base["values"]
 
 
 def _base(found: Sequence[Difference | None]) -> str:
@@ -232,7 +261,7 @@ def write_page(page: Path, result: Compared, command: str) -> None:
         "| mean over tapes | base | " + " | ".join(row["name"] for row in result.rows) + " |",
         "|---|" + "---:|" * (1 + len(result.rows)),
     ]
-    for measure in _present(result, HEADLINES):
+    for measure in _present(result, OF_SELLERS if _has_sellers(result) else HEADLINES):
         found = [result.differences[row["name"]].get(measure) for row in result.rows]
         lines.append(f"| {label(measure)} | {_base(found)} | {' | '.join(map(_told, found))} |")
     for row in result.rows:
@@ -300,7 +329,19 @@ def _section(row: Mapping[str, Any], found: Mapping[str, Difference]) -> list[st
 
 def _ordered(found: Mapping[str, Difference]) -> list[tuple[str, Difference]]:
     """Money, stock, service, freight, use; and within a group the total first."""
-    heads = ["profit", "sold", *UNITS, "speed", "in", "fill", "lost", "freight", "utilisation"]
+    heads = [
+        "profit",
+        "objective",
+        "surplus",
+        "sold",
+        *UNITS,
+        "speed",
+        "in",
+        "fill",
+        "lost",
+        "freight",
+        "utilisation",
+    ]
 
     def rank(name: str) -> int:
         head = name.partition(":")[0]
@@ -316,7 +357,7 @@ def draw(path: Path, result: Compared) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = _present(result, PANELS)
+    panels = _present(result, OF_SELLERS if _has_sellers(result) else PANELS)
     columns = 3
     rows = -(-len(panels) // columns)
     num_cases = len(result.rows)

@@ -31,6 +31,19 @@ FIXED = ("id", "size", "horizon", "num_envs", "split")
 ROUNDING = 1e-12
 """Relative difference below which two figures are the same."""
 
+SHARES = (
+    "in_stock_rate",
+    "fill_rate",
+    "in_stock_sellers",
+    "in_stock_new",
+    "merchant_share",
+    "crowding",
+)
+"""Metrics told in percent."""
+
+OF_TERMS = ("limit_gini", "bullwhip", "broken_outlook", "storage_price")
+"""Metrics of what sellers are offered, told as they are."""
+
 IN_TRANSIT = "in transit"
 ON_ORDER = "on order"
 
@@ -107,7 +120,8 @@ class Case:
                 raise ValueError(f"scenario: {spec['id']} has none that could be changed")
             data = merged(scenario_data(spec["scenario"]), self.scenario or {})
         if self.times or self.add:
-            task = str(spec["id"]).rpartition("/")[2].partition("-")[0].lower()
+            name = str(spec["id"]).rpartition("/")[2].partition("-")[0]
+            task = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
             data["retail"] = {**data.get("retail", {}), **self._scaled(data, task)}
         spec["scenario"] = data
         return spec
@@ -231,9 +245,13 @@ def _days(evaluation: Evaluation, watch: _Watch) -> float:
 
 
 def _money(evaluation: Evaluation, watch: _Watch) -> dict[str, Floats]:
-    """Profit and freight; freight is told per unit sold, which the handling cost counts."""
+    """Profit and freight; freight is told per unit sold, which the handling cost counts.
+
+    Where terms for sellers are decided, the return is no profit but an objective of three parties.
+    """
     days = _days(evaluation, watch)
-    values = {"profit": evaluation.returns / days}
+    earned = "objective" if "surplus_retailer" in evaluation.metrics else "profit"
+    values = {earned: evaluation.returns / days}
     economics, ledger = watch.env.world.economics, evaluation.ledger
     counts = (("pick_pack", "pick_pack_per_unit"), ("last_mile", "last_mile_per_unit"))
     for account, rate in counts:
@@ -252,15 +270,19 @@ def _money(evaluation: Evaluation, watch: _Watch) -> dict[str, Floats]:
 
 
 def _service(evaluation: Evaluation, watch: _Watch) -> dict[str, Floats]:
-    """Service and use in percent, losses in units per day."""
+    """Service and use in percent, losses in units per day; of sellers, see `seller_metrics`."""
     steps_per_day = watch.env.world.network.periods_per_day / watch.env.periods_per_step
     values: dict[str, Floats] = {}
     for name, found in evaluation.metrics.items():
         head = name.partition("_")[0]
         if head == "lost":
             values[f"lost:{name.removeprefix('lost_')}"] = found * steps_per_day
-        elif head in ("speed", "utilisation") or name in ("in_stock_rate", "fill_rate"):
+        elif head == "surplus":
+            values[f"surplus:{name.removeprefix('surplus_')}"] = found * steps_per_day
+        elif head in ("speed", "utilisation") or name in SHARES:
             values[name] = 100.0 * found
+        elif name in OF_TERMS:
+            values[name] = found
     lost = [value for name, value in values.items() if name.startswith("lost:")]
     if lost:
         values["lost:all"] = np.sum(lost, axis=0)

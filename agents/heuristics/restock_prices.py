@@ -1,7 +1,7 @@
 """Rules that price sellers' space: the mechanisms `price`, `auction` and `hybrid`."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ Terms = Callable[[Seen, Observation], Offer]
 class PriceRule(TermsRule):
     """A rule from a function; its mechanism is `price`."""
 
-    mechanism: ClassVar[str] = "price"
+    mechanism = "price"
 
     def __init__(self, facts: Facts, name: str, terms: Terms) -> None:
         """Takes the function."""
@@ -39,13 +39,13 @@ class PriceRule(TermsRule):
 class AuctionRule(PriceRule):
     """The same for the mechanism `auction`."""
 
-    mechanism: ClassVar[str] = "auction"
+    mechanism = "auction"
 
 
 class HybridRule(PriceRule):
     """The same for the mechanism `hybrid`."""
 
-    mechanism: ClassVar[str] = "hybrid"
+    mechanism = "hybrid"
 
 
 def _nothing(seen: Seen, observation: Observation) -> Offer:

@@ -1,7 +1,7 @@
 """What rules for sellers share: what they see, and terms as an action in physical units."""
 
 import abc
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,11 +71,18 @@ class Offer(NamedTuple):
     offered: Floats | None = None  # (B,) ft3
     reserve: Floats | None = None  # (B,) USD per ft3-month
 
+    def outlook_or_limit(self) -> Floats:
+        """(B, S, 2) ft3: the outlook, or where none is given the limits, which must be there."""
+        if self.outlook is not None:
+            return self.outlook
+        assert self.limit is not None
+        return np.repeat(self.limit[:, :, None], 2, axis=2)
+
 
 class TermsRule(Heuristic):
     """A rule that announces terms."""
 
-    mechanism: ClassVar[str] = "caps"
+    mechanism: str = "caps"
 
     def __init__(self, facts: Facts, name: str) -> None:
         """Checks that the environment asks for terms.
@@ -105,9 +112,7 @@ class TermsRule(Heuristic):
     def _as_action(self, offer: Offer, batch: int) -> Floats:
         none = np.full((batch, self.num_sellers), NO_LIMIT)
         limit = none if offer.limit is None else np.minimum(offer.limit, NO_LIMIT)
-        outlook = offer.outlook
-        if outlook is None:
-            outlook = np.repeat(limit[:, :, None], 2, axis=2)
+        outlook = offer._replace(limit=limit).outlook_or_limit()
         price = np.full((batch, self.num_classes), self._base_price)
         if offer.price is not None:
             price[:] = offer.price if offer.price.ndim == 2 else offer.price[:, None]

@@ -16,7 +16,11 @@ from stockyard.agents.policy import registered
 from stockyard.envs.tasks.restock_modes import NO_LIMIT
 from stockyard.envs.tasks.task import shaped
 
-RULES = [name for name, e in registered().items() if "restock_" in e.factory_path]
+RULES = [
+    name
+    for name, e in registered().items()
+    if "restock_" in e.factory_path or "commitment" in e.factory_path
+]
 SPEC = {"id": RESTOCK, "scenario": "steady", "horizon": 56}
 
 
@@ -131,3 +135,35 @@ def test_rules_for_sellers_say_where_they_do_not_apply() -> None:
     """An environment that decides something else is named."""
     with pytest.raises(ValueError, match="decides restock"):
         agents.make("forecast_need", {"id": "stockyard/Placement-v0"}, days=20.0)
+
+
+def test_a_kept_outlook_is_what_was_announced() -> None:
+    """From the second month on limits never differ from what was said; half a word is half way."""
+    named = {"name": "forecast_need", "days": 30.0, "total": 2.0}
+    env = build({**SPEC, "horizon": 112}, num_envs=2, split="train", action_mode="quantity")
+    rule: Any = agents.make("kept_outlook", env, rule=named)
+    result = rollout(rule, env, seed=0)
+    # observations are single precision, and limits thousands of ft3
+    np.testing.assert_allclose(result.metrics["broken_outlook"], 0.0, atol=1e-3)
+    free = rollout(agents.make("kept_outlook", env, rule=named, share=0.0), env, seed=0)
+    plain = rollout(agents.make("forecast_need", env, days=30.0, total=2.0), env, seed=0)
+    np.testing.assert_array_equal(free.returns, plain.returns)
+    assert (plain.ledger["volatility"] < 0.0).all()
+    with pytest.raises(ValueError, match="share: must lie in"):
+        agents.make("kept_outlook", env, share=2.0)
+    with pytest.raises(ValueError, match="unknown heuristic 'nobody'"):
+        agents.make("kept_outlook", env, rule="nobody")
+
+
+def test_the_program_holds_what_comes_after_its_demand(env: Any, observation: Any) -> None:
+    """All demand falls in the first week, half of the goods arrive in the second: they stay."""
+    rule: Any = agents.make("rolling_lp", env, fill=0.0, safety_days=10.0, slack=1.0)
+    seen = {k: np.asarray(v).copy() for k, v in observation.items()}
+    seen["on_hand"][:] = 0.0
+    seen["inventory_position"][:] = 100.0
+    seen["forecast_mean"][:] = 1000.0  # of every horizon: nothing comes after the first
+    action, _ = rule.predict(seen)
+    volume = np.asarray(env.world.network.products.volume)
+    owner = np.asarray(env.world.network.products.owner)
+    held = [50.0 * volume[owner == s + 1].sum() for s in range(rule.num_sellers)]
+    assert (action[:, : rule.num_sellers] >= np.array(held) * 0.999).all()
