@@ -115,7 +115,7 @@ class HeadroomSchema:
     """`headroom.yaml`, of `stockyard-headroom`."""
 
     task: str = "replenishment"  # the contest: a file of conf/headroom
-    stage: str = "evaluate"  # tune, train, bound, evaluate: each goes on where it was interrupted
+    stage: str = "evaluate"  # tune, train, bound, evaluate, frontier: goes on where interrupted
     scenarios: Any = None  # a list of names; null: the contest's, or the benchmark's
     only: Any = None  # rules or learners by name, with * and ?; null: all
     runs: str = "runs/headroom"  # folder of results, by contest

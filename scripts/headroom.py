@@ -1,12 +1,16 @@
 """Who earns how much in every scenario, between the naive rule and perfect foresight.
 
-Four stages, each resumable, for each contest (`replenishment`, `placement`, and on the medium
-network `replenishment_medium`, `placement_medium`):
+Four stages, each resumable, for each contest (`replenishment`, `placement`, on the medium network
+`replenishment_medium`, `placement_medium`, and for sellers' space `restock_caps`, `restock_price`,
+`restock_auction`, `restock_hybrid`):
 
     stockyard-headroom stage=tune     tunes every rule in every scenario on training tapes
     stockyard-headroom stage=train    trains the learners; their weights go to agents/weights
     stockyard-headroom stage=bound    solves the perfect-information bound of test tapes
     stockyard-headroom                evaluates everything and writes the page
+
+A fifth, `stage=frontier`, draws what policies trade for one another, from the results that are
+there: of all contests of the same environment.
 
 What a stage has done is not done again, but for searches that ended on the edge of a grid: these
 are made wider. Results are found anew where parameters, weights or the scenario have changed; after
@@ -156,11 +160,33 @@ def evaluate(contest: Contest, config: DictConfig) -> None:
     print(f"written: {page}")
 
 
+def frontier(contest: Contest, config: DictConfig) -> None:
+    """Draws the frontier of the contests of one environment, from results that are there."""
+    from stockyard.scripts.headroom_frontier import write_frontier
+
+    if not contest.frontier:
+        raise command_line.UserError(f"task: conf/headroom/{contest.task}.yaml names no frontier")
+    contests = []
+    for name in contest.siblings():
+        sibling = Contest.from_config(config, name)
+        if all(sibling.result_file(scenario).is_file() for scenario in sibling.scenarios):
+            contests.append(sibling)
+    if not contests:
+        raise command_line.UserError(
+            f"no results in {contest.folder}; run stockyard-headroom task={contest.task} first"
+        )
+    page = Path(config.page or contest.folder / "frontier.md")
+    overrides = " ".join(command_line.chosen_overrides())
+    write_frontier(page, contests, f"stockyard-headroom {overrides}".strip())
+    print(f"written: {page}")
+
+
 STAGES: dict[str, Callable[[Contest, DictConfig], None]] = {
     "tune": tune,
     "train": train,
     "bound": bound,
     "evaluate": evaluate,
+    "frontier": frontier,
 }
 
 

@@ -45,20 +45,23 @@ class Contest:
     scenarios: tuple[str, ...]
     folder: Path  # of results
     bounds: str  # file of solved bounds: contests of one environment share it
+    frontier: tuple[str, ...] = ()  # metrics that policies trade for one another
 
     @classmethod
-    def from_config(cls, config: DictConfig) -> Contest:
-        """Reads the file that `task` names.
+    def from_config(cls, config: DictConfig, named: str | None = None) -> Contest:
+        """Reads the file that `task` names, or that is named beside it.
 
         Raises:
             ValueError: for an unknown contest or scenario.
         """
         from stockyard.envs.scenarios import BENCHMARK, names
 
+        task = named or config.task
+
         known = sorted(path.stem for path in CONTESTS.glob("*.yaml"))
-        if config.task not in known:
-            raise ValueError(f"task: unknown {config.task!r}; known: {', '.join(known)}")
-        data = yaml.safe_load((CONTESTS / f"{config.task}.yaml").read_text(encoding="utf-8"))
+        if task not in known:
+            raise ValueError(f"task: unknown {task!r}; known: {', '.join(known)}")
+        data = yaml.safe_load((CONTESTS / f"{task}.yaml").read_text(encoding="utf-8"))
         scenarios = command_line.plain(config.scenarios) or data.get("scenarios") or BENCHMARK
         scenarios = [scenarios] if isinstance(scenarios, str) else scenarios
         for scenario in scenarios:
@@ -69,7 +72,7 @@ class Contest:
                 "name": name,
                 "experiment": given["experiment"],
                 "seed": seed,
-                "weights": f"{config.task}/{name}_s{seed}",
+                "weights": f"{task}/{name}_s{seed}",
             }
             for name, given in data["learners"].items()
             for seed in given["seeds"]
@@ -77,7 +80,7 @@ class Contest:
         for name, weights in data.get("guests", {}).items():  # trained for another contest
             learners[name] = {"name": name, "experiment": None, "weights": weights}
         return cls(
-            task=config.task,
+            task=task,
             env=dict(data["env"]),
             naive=data["naive"],
             rules=tuple(data["rules"]),
@@ -85,9 +88,18 @@ class Contest:
             costly=tuple(data["costly"] or ()),
             learners=learners,
             scenarios=tuple(scenarios),
-            folder=Path(config.runs) / config.task,
-            bounds=str(data.get("bounds", config.task)),
+            folder=Path(config.runs) / task,
+            bounds=str(data.get("bounds", task)),
+            frontier=tuple(data.get("frontier", ())),
         )
+
+    def siblings(self) -> list[str]:
+        """The contests of the same environment, this one among them: they share bounds."""
+        named = {
+            path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+            for path in sorted(CONTESTS.glob("*.yaml"))
+        }
+        return [name for name, data in named.items() if data.get("bounds", name) == self.bounds]
 
     def spec(self, scenario: str) -> dict[str, Any]:
         """The environment of a scenario."""

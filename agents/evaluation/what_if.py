@@ -250,7 +250,7 @@ def _money(evaluation: Evaluation, watch: _Watch) -> dict[str, Floats]:
     Where terms for sellers are decided, the return is no profit but an objective of three parties.
     """
     days = _days(evaluation, watch)
-    earned = "objective" if "surplus_retailer" in evaluation.metrics else "profit"
+    earned = "objective" if "limit_gini" in evaluation.metrics else "profit"
     values = {earned: evaluation.returns / days}
     economics, ledger = watch.env.world.economics, evaluation.ledger
     counts = (("pick_pack", "pick_pack_per_unit"), ("last_mile", "last_mile_per_unit"))

@@ -13,6 +13,15 @@ from composing import composed
 from stockyard.scripts import command_line, headroom, headroom_contest, headroom_page, headroom_work
 from stockyard.scripts.headroom_contest import Contest
 
+SPACE = {
+    "env": {"id": "stockyard/RestockLimits-v0", "size": "small", "horizon": 56},
+    "bounds": "space",
+    "naive": "no_limit",
+    "frontier": ["surplus_retailer", "surplus_sellers", "surplus_customers"],
+    "slow": [],
+    "costly": [],
+    "learners": {},
+}
 SMALL = {
     "replenishment": {
         "env": {"id": "stockyard/Replenishment-v0", "size": "small", "horizon": 28},
@@ -32,6 +41,8 @@ SMALL = {
         "learners": {},
         "guests": {"visitor": "replenishment/pupil_s0"},
     },
+    "caps": {**SPACE, "rules": ["uniform"]},
+    "prices": {**SPACE, "rules": ["constant_price"]},
 }
 QUICK = [
     "env.horizon=28",
@@ -239,7 +250,7 @@ def test_differences_are_paired_on_common_tapes() -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"task": "nothing"}, "task: unknown 'nothing'; known: replenishment"),
+        ({"task": "nothing"}, "task: unknown 'nothing'; known: caps, prices, replenishment"),
         ({"stage": "nothing"}, "stage: unknown 'nothing'; known: tune, train, bound, evaluate"),
         ({"scenarios": ["doom"]}, "scenarios: unknown 'doom'; known: .*steady"),
         ({"workers": 0}, "workers: must be >= 1"),
@@ -253,3 +264,36 @@ def test_a_mistake_is_told_by_its_key(
     """One clear line that names the key."""
     with pytest.raises(command_line.UserError, match=problem):
         run(folders, **{"stage": "tune", **settings})
+
+
+@pytest.mark.usefixtures("no_hydra")
+def test_contests_of_one_environment_share_a_frontier(folders: Path) -> None:
+    """Every policy is on it once; nobody efficient is surpassed; others are refused."""
+    config = composed("task=caps", f"runs={folders / 'runs'}", name="headroom")
+    for task, rule, parameters in (
+        ("caps", "uniform", {"total": 0.6}),
+        ("prices", "constant_price", {"price": 6.0}),
+    ):
+        contest = Contest.from_config(config, task)
+        for scenario in ("steady", "peak_event"):
+            contest.keep_tuned(scenario, rule, {"parameters": parameters})
+    run(folders, "evaluate", task="caps")
+    page = folders / "frontier.md"
+    run(folders, "frontier", task="prices", page=page)  # of those that have results
+    assert list(json.loads(page.with_suffix(".json").read_text())["contests"]) == ["caps"]
+    run(folders, "evaluate", task="prices")
+    run(folders, "frontier", task="caps", page=page)
+    told = json.loads(page.with_suffix(".json").read_text())
+    assert page.with_suffix(".png").stat().st_size > 1000
+    assert list(told["contests"]["caps"]) == ["no_limit", "uniform"]
+    assert list(told["contests"]["prices"]) == ["no_limit", "constant_price"]
+    points = [one for rows in told["contests"].values() for one in rows.values()]
+    for one in points:
+        better = [
+            all(other[m] >= one[m] for m in told["metrics"])
+            and any(other[m] > one[m] for m in told["metrics"])
+            for other in points
+        ]
+        assert one["efficient"] == (not any(better))
+    with pytest.raises(command_line.UserError, match="names no frontier"):
+        run(folders, "frontier", task="replenishment")
