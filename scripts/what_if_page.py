@@ -52,8 +52,8 @@ LABELS = {
     "merchant_share": "sent by sellers themselves, % of their sales",
     "crowding": "stock on shelves and in yards, % of storage",
     "limit_gini": "Gini coefficient of limits over requests",
-    "bullwhip": "variance of what sellers ship over that of what they sell",
-    "broken_outlook": "limits differ from what was announced, ft³ a month",
+    "bullwhip": "bullwhip: variance of shipments over sales",
+    "broken_outlook": "announced limits broken, ft³ a month",
     "storage_price": "price of storage, USD per ft³-month",
 }
 """Measure -> what a reader calls it; stock is named by its place."""
@@ -93,7 +93,7 @@ OF_SELLERS = (
     "surplus:sellers",
     "surplus:customers",
     "in_stock_sellers",
-    "in_stock_new",
+    "limit_gini",
     "crowding",
     "bullwhip",
     "broken_outlook",

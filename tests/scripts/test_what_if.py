@@ -27,6 +27,7 @@ from stockyard.scripts import what_if, what_if_page
 SPEC = {"id": "stockyard/Replenishment-v0", "scenario": "steady", "size": "small", "horizon": 28}
 RULE = {"safety_factor": 0.5}
 TWO_DAYS = {"promise_changes": [{"start": 0.0, "min_offered_tier": 1}]}
+OF_SELLERS = ("predictable_limits", "storage_shock", "strategic_sellers")
 SHIPPED = sorted(p.stem for p in (Path(stockyard.conf.__file__).parent / "what_if").glob("*.yaml"))
 MINE = {
     "name": "mine",
@@ -215,10 +216,16 @@ def test_places_are_known_by_their_kind():
     assert [kind_of(name) for name in names] == ["cross-dock", "regional", "local", "stage 2"]
 
 
-@pytest.mark.parametrize("env", ["replenishment", "placement"])
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    ("name", "env"),
+    [
+        (name, env)
+        for name in SHIPPED
+        for env in (["restock_limits"] if name in OF_SELLERS else ["replenishment", "placement"])
+    ],
+)
 def test_every_shipped_experiment_can_be_run(name, env):
-    """All its cases build in both environments, and the file's name is the experiment's."""
+    """All its cases build in the environments it is for; the file's name is the experiment's."""
     config = composed(f"what_if={name}", f"env={env}", name="what_if")
     described = what_if.command_line.plain(config.what_if)
     assert described["name"] == name
@@ -357,3 +364,19 @@ def test_labels_are_found_for_all_that_is_measured(two_days):
     """A reader meets no name of the code."""
     for name in two_days[1].values:
         assert "_" not in what_if_page.label(name) and ":" not in what_if_page.label(name)
+
+
+def test_terms_for_sellers_are_judged_by_an_objective():
+    """Three surpluses stand beside it; promises kept by the rule are broken by nobody."""
+    config = composed("what_if=predictable_limits", "env=restock_limits", "tapes=3", name="what_if")
+    config.env.horizon = 84
+    tasks = what_if.tasks_of(what_if.command_line.plain(config.what_if), config)
+    free, kept = (what_if.run_case(task)["values"] for task in (tasks[0], tasks[-1]))
+    assert "profit" not in free
+
+    def surpluses(values):
+        return sum(np.array(values[f"surplus:{p}"]) for p in ("retailer", "sellers", "customers"))
+
+    assert (np.array(free["objective"]) < surpluses(free)).all()  # it breaks what it announced
+    np.testing.assert_allclose(kept["broken_outlook"], 0.0, atol=1e-3)
+    np.testing.assert_allclose(kept["objective"], surpluses(kept))
