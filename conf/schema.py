@@ -178,6 +178,26 @@ class WhatIfSchema:
     progress: bool = True
 
 
+@dataclass
+class LeaderboardSchema:
+    """`leaderboard.yaml`, of `stockyard-leaderboard`."""
+
+    stage: str = "run"  # new, check, run, page; also as the first word of the command
+    benchmark: str = "quick"  # a file of conf/leaderboard, or the path of one
+    folder: str = "my_submission"  # of new and check: the submission
+    track: str | None = None  # of new: the track to write for; null: the benchmark's first
+    submissions: Any = None  # of run: folders with a submission.yaml, one or a list
+    only: Any = None  # of run: rows by name, with * and ?; null: all
+    house: bool = True  # of run: with the rules and trained agents that come with the code
+    pickles: bool = False  # whether weights may be opened by unpickling, which runs code
+    secret: str | None = None  # file of the secret of held-out tapes; "-": standard input
+    runs: str = "runs/leaderboard"  # folder of what is done, by benchmark; goes on from there
+    results: str | None = None  # folder of results and page; null: by benchmark in `runs`
+    reported: Any = None  # of page: folders of results that others found, to be shown unranked
+    launcher: str = "processes"  # or ray: core tasks of a Ray cluster; needs the extra `ray`
+    workers: int = 1  # processes; 0: all cores
+
+
 def register_schemas() -> None:
     """Makes the schemas known to Hydra; doing it twice does no harm."""
     store = ConfigStore.instance()
@@ -189,3 +209,4 @@ def register_schemas() -> None:
     store.store(name="headroom_schema", node=HeadroomSchema)
     store.store(name="forecast_schema", node=ForecastSchema)
     store.store(name="what_if_schema", node=WhatIfSchema)
+    store.store(name="leaderboard_schema", node=LeaderboardSchema)

@@ -22,9 +22,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from omegaconf import DictConfig
 from stockyard.conf.schema import HeadroomSchema
 from stockyard.scripts import command_line
 from stockyard.scripts.headroom_contest import Contest
+from stockyard.scripts.workers import spread
 
 
 def main() -> None:
@@ -79,7 +78,7 @@ def tune(contest: Contest, config: DictConfig) -> None:
         if not contest.is_searched(scenario, rule)
     ]
     print(f"{len(rules) * len(contest.scenarios)} searches, {len(cells)} of them to do")
-    for done in workers(work.tune_cell, cells, config.workers):
+    for done in spread(work.tune_cell, cells, config.workers):
         contest.keep_tuned(done["scenario"], done["rule"], done["entry"])
         entry = done["entry"]
         edge = ", ON AN EDGE" if entry["on_edge"] else ""
@@ -101,7 +100,7 @@ def train(contest: Contest, config: DictConfig) -> None:
         if matches(name, config.only) and not contest.weights(name).is_dir()
     ]
     print(f"{len(own)} trainings, {len(cells)} of them to do")
-    for done in workers(work.train_cell, cells, config.workers):
+    for done in spread(work.train_cell, cells, config.workers):
         print(f"{done['name']}: {done['steps']:,} steps, {done['seconds']:.0f} s", flush=True)
 
 
@@ -114,7 +113,7 @@ def bound(contest: Contest, config: DictConfig) -> None:
         for first in range(0, config.slow_tapes, 4)
         for scenario in contest.scenarios
     ]
-    for done in workers(work.bound_cell, cells, config.workers):
+    for done in spread(work.bound_cell, cells, config.workers):
         print(f"{done['scenario']}: tapes {done['seeds']}, {done['seconds']:.0f} s", flush=True)
 
 
@@ -150,7 +149,7 @@ def evaluate(contest: Contest, config: DictConfig) -> None:
         chosen = [contest.naive, *chosen]
     cells = [(contest, scenario, chosen, *tapes) for scenario in contest.scenarios]
     results: dict[str, Any] = {}
-    for done in workers(work.evaluate_cell, cells, config.workers):
+    for done in spread(work.evaluate_cell, cells, config.workers):
         results[done["scenario"]] = done
         print(f"{done['scenario']}: {done['seconds']:.0f} s", flush=True)
     page = Path(config.page or contest.folder / "page.md")
@@ -168,7 +167,7 @@ def frontier(contest: Contest, config: DictConfig) -> None:
         raise command_line.UserError(f"task: conf/headroom/{contest.task}.yaml names no frontier")
     contests = []
     for name in contest.siblings():
-        sibling = Contest.from_config(config, name)
+        sibling = Contest.read(name, command_line.plain(config.scenarios), config.runs)
         if all(sibling.result_file(scenario).is_file() for scenario in sibling.scenarios):
             contests.append(sibling)
     if not contests:
@@ -197,28 +196,6 @@ def matches(name: str, only: Any) -> bool:
         return True
     patterns = patterns if isinstance(patterns, list) else [patterns]
     return any(fnmatch.fnmatchcase(name, str(pattern)) for pattern in patterns)
-
-
-def workers(
-    work: Callable[..., dict[str, Any]], cells: Sequence[tuple[Any, ...]], count: int
-) -> Iterable[dict[str, Any]]:
-    """Results as they come, from processes of one thread each, with a bar."""
-    from tqdm import tqdm
-
-    bar = tqdm(total=len(cells), unit="cell", mininterval=1.0 if sys.stderr.isatty() else 30.0)
-    with bar:
-        if count == 1 or len(cells) < 2:
-            for cell in cells:
-                yield work(*cell)
-                bar.update()
-            return
-        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
-        try:
-            for done in as_completed([pool.submit(work, *cell) for cell in cells]):
-                yield done.result()
-                bar.update()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

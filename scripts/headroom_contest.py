@@ -48,21 +48,34 @@ class Contest:
     frontier: tuple[str, ...] = ()  # metrics that policies trade for one another
 
     @classmethod
-    def from_config(cls, config: DictConfig, named: str | None = None) -> Contest:
-        """Reads the file that `task` names, or that is named beside it.
+    def from_config(cls, config: DictConfig) -> Contest:
+        """Reads the contest that a command is about.
+
+        Raises:
+            ValueError: for an unknown contest or scenario.
+        """
+        return cls.read(config.task, command_line.plain(config.scenarios), config.runs)
+
+    @classmethod
+    def read(cls, task: str, chosen: Any = None, runs: str | Path = "runs/headroom") -> Contest:
+        """Reads the file of a name.
+
+        Args:
+            task: name of the file.
+            chosen: scenarios, or one; None: those of the file, or of the benchmark.
+            runs: folder of results.
 
         Raises:
             ValueError: for an unknown contest or scenario.
         """
         from stockyard.envs.scenarios import BENCHMARK, names
 
-        task = named or config.task
 
         known = sorted(path.stem for path in CONTESTS.glob("*.yaml"))
         if task not in known:
             raise ValueError(f"task: unknown {task!r}; known: {', '.join(known)}")
         data = yaml.safe_load((CONTESTS / f"{task}.yaml").read_text(encoding="utf-8"))
-        scenarios = command_line.plain(config.scenarios) or data.get("scenarios") or BENCHMARK
+        scenarios = chosen or data.get("scenarios") or BENCHMARK
         scenarios = [scenarios] if isinstance(scenarios, str) else scenarios
         for scenario in scenarios:
             if scenario not in names():
@@ -88,7 +101,7 @@ class Contest:
             costly=tuple(data["costly"] or ()),
             learners=learners,
             scenarios=tuple(scenarios),
-            folder=Path(config.runs) / task,
+            folder=Path(runs) / task,
             bounds=str(data.get("bounds", task)),
             frontier=tuple(data.get("frontier", ())),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class Evaluation:
     ledger: Mapping[str, Floats]  # account -> (B,) money; the accounts sum to `returns`
     periods: int  # counted periods of the network
     warmup: int  # periods before them
-    seed: int  # row i is the tape of seed + i
+    seed: int  # row i is the tape of seed + i; the first of seeds that were given one by one
     split: str  # "train", "validation" or "test": tapes of different splits never meet
     seconds: float  # wall time of the roll-out, tapes included
     milliseconds_per_decision: float  # time in `predict`, per step and row
@@ -182,7 +182,7 @@ def rollout(
     policy: Policy,
     envs: VectorEnv[Any, Any, Any],
     *,
-    seed: int,
+    seed: int | Sequence[int],
     warmup: int = 0,
     started: float | None = None,
     figures: bool = True,
@@ -193,7 +193,7 @@ def rollout(
     Args:
         policy: Anything with `predict`.
         envs: The batch; it is reset first and may be used again.
-        seed: Row i runs the tape of seed + i.
+        seed: Row i runs the tape of seed + i; of seed[i] where it is a list.
         warmup: Periods to leave out first: whole steps.
         started: `time.perf_counter()` from which to count the seconds; None for now.
         figures: Whether to keep metrics and ledger; a search needs returns alone, and is faster.
@@ -217,7 +217,8 @@ def rollout(
     deciding = 0.0
     state: Any = None
     episode_start = np.ones(num_envs, dtype=np.bool_)
-    observation, _ = envs.reset(seed=seed)
+    # one seed for each row is what our environments take beyond Gymnasium's declaration
+    observation, _ = envs.reset(seed=seed)  # type: ignore[arg-type]
     for step in range(steps):
         before = time.perf_counter()
         action, state = policy.predict(
@@ -249,7 +250,7 @@ def rollout(
         ledger=ledger,
         periods=periods,
         warmup=warmup,
-        seed=seed,
+        seed=seed if isinstance(seed, int) else seed[0],
         split=str(getattr(base, "split", "test")),
         seconds=time.perf_counter() - started,
         milliseconds_per_decision=1000.0 * deciding / (steps * num_envs),

@@ -269,12 +269,11 @@ def test_a_mistake_is_told_by_its_key(
 @pytest.mark.usefixtures("no_hydra")
 def test_contests_of_one_environment_share_a_frontier(folders: Path) -> None:
     """Every policy is on it once; nobody efficient is surpassed; others are refused."""
-    config = composed("task=caps", f"runs={folders / 'runs'}", name="headroom")
     for task, rule, parameters in (
         ("caps", "uniform", {"total": 0.6}),
         ("prices", "constant_price", {"price": 6.0}),
     ):
-        contest = Contest.from_config(config, task)
+        contest = Contest.read(task)
         for scenario in ("steady", "peak_event"):
             contest.keep_tuned(scenario, rule, {"parameters": parameters})
     run(folders, "evaluate", task="caps")
