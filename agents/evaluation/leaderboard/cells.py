@@ -252,11 +252,12 @@ class _Evaluation:
     def measured(self) -> dict[str, Any]:
         """Time and memory, which differ from run to run."""
         milliseconds = 1000.0 * np.array(self._seconds or [np.nan])
+        memory = [value for value in self._memory if value == value]  # NaN of ended processes
         return {
             "milliseconds_median": float(np.median(milliseconds)),
             "milliseconds_95": float(np.quantile(milliseconds, 0.95)),
             "making_seconds": float(np.sum(self._making)) if self._making else None,
-            "memory_mb": float(np.nanmax(self._memory)) if self._memory else None,
+            "memory_mb": max(memory, default=None),
             "printed": self._printed,
             "printed_bytes": self._printed_bytes,
         }

@@ -45,6 +45,9 @@ def environment(folder: Path) -> dict[str, str]:
         folder: an empty one, for its temporary files.
     """
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    if "PYTHONPATH" in kept:  # it works in a folder of its own
+        folders = kept["PYTHONPATH"].split(os.pathsep)
+        kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in folders if part)
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     home = {name: str(folder) for name in ("HOME", "TMPDIR", "MPLCONFIGDIR")}
     return {

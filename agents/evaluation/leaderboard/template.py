@@ -103,7 +103,7 @@ def try_out(submission: Submission, benchmark: Benchmark) -> tuple[list[str], bo
         if any(value is not None for value in result["returns"]):
             told.append(
                 f"    {measured['milliseconds_median']:.2f} ms a decision (95th percentile "
-                f"{measured['milliseconds_95']:.2f}), {measured['memory_mb']:,.0f} MB"
+                f"{measured['milliseconds_95']:.2f}), {measured['memory_mb'] or 0.0:,.0f} MB"
             )
         if measured["printed"]:
             shown = measured["printed"].rstrip().splitlines()[-8:]

@@ -19,7 +19,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtrit
 
 from stockyard.agents.evaluation.statistics.aggregates import (
     GOAL,
@@ -98,6 +97,8 @@ class Spread:
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """The interval of a confidence."""
+        from scipy.special import stdtrit
+
         tail = (1.0 - confidence) / 2.0
         low, high = self._limits(tail)
         if self.seed_error > 0.0:
@@ -131,6 +132,8 @@ class Spread:
 
     def _limits(self, tail: float) -> tuple[float, float]:
         """Limits for the choice of tapes; beyond what resamples resolve, of a normal tail."""
+        from scipy.special import ndtri
+
         resolved = IN_A_TAIL / len(self.replicates)
         low, high = self._quantiles(max(tail, resolved))
         if tail < resolved:
@@ -141,6 +144,8 @@ class Spread:
         return min(low, self.estimate), max(high, self.estimate)
 
     def _quantiles(self, tail: float) -> tuple[float, float]:
+        from scipy.special import ndtr, ndtri
+
         levels = np.array([tail, 1.0 - tail])
         if self.corrected:
             z = self._bias + ndtri(levels)
@@ -151,6 +156,8 @@ class Spread:
 
     @cached_property
     def _bias(self) -> float:
+        from scipy.special import ndtri
+
         below = np.searchsorted(self.replicates, self.estimate, side="left")
         upto = np.searchsorted(self.replicates, self.estimate, side="right")
         share = 0.5 * (below + upto) / len(self.replicates)
