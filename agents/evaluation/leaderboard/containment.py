@@ -16,7 +16,7 @@ from pathlib import Path
 
 _DUMPABLE, _SUBREAPER, _DEATH_SIGNAL = 4, 36, 1  # options of prctl(2)
 
-KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
+KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 """Environment variables that a submission gets to see."""
 
 
@@ -45,9 +45,12 @@ def environment(folder: Path) -> dict[str, str]:
         folder: an empty one, for its temporary files.
     """
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    if "PYTHONPATH" in kept:  # it works in a folder of its own
-        folders = kept["PYTHONPATH"].split(os.pathsep)
-        kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in folders if part)
+    # it works in a folder of its own, from which relative entries would lead nowhere
+    given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    ours = [part for part in sys.path if (Path(part) / "stockyard" / "agents").is_dir()]
+    places = [os.path.abspath(part) for part in ours] + [p for p in given if os.path.isabs(p)]
+    if places:
+        kept["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     home = {name: str(folder) for name in ("HOME", "TMPDIR", "MPLCONFIGDIR")}
     return {
