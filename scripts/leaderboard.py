@@ -35,6 +35,10 @@ def main() -> None:
     """Runs the command; its first word may be the stage."""
     if len(sys.argv) > 1 and sys.argv[1] in STAGES:
         sys.argv[1] = f"stage={sys.argv[1]}"
+    # to Hydra a plain `launcher` is the group of launchers of sweeps
+    sys.argv[1:] = [
+        f"cell_{word}" if word.startswith("launcher=") else word for word in sys.argv[1:]
+    ]
     command_line.run(_command, LeaderboardSchema)
 
 
@@ -114,9 +118,9 @@ def run(config: DictConfig) -> Path:
         benchmark = benchmark_of(config)
         if config.workers < 0:
             raise ValueError(f"workers: must be >= 0, got {config.workers}")
-        if config.launcher not in LAUNCHERS:
+        if config.cell_launcher not in LAUNCHERS:
             known = ", ".join(LAUNCHERS)
-            raise ValueError(f"launcher: unknown {config.launcher!r}; known: {known}")
+            raise ValueError(f"launcher: unknown {config.cell_launcher!r}; known: {known}")
         secret = _secret(config.secret)
         rows, left_out = house(benchmark, pickles=config.pickles) if config.house else ([], {})
         guests = [
@@ -138,10 +142,10 @@ def run(config: DictConfig) -> Path:
         flush=True,
     )
     noted = circumstances(git_commit())
-    count = config.workers or (0 if config.launcher == "ray" else os.cpu_count() or 1)
+    count = config.workers or (0 if config.cell_launcher == "ray" else os.cpu_count() or 1)
     begun = time.perf_counter()
     try:
-        for done in spread(work, [(cell,) for cell in todo], count, config.launcher):
+        for done in spread(work, [(cell,) for cell in todo], count, config.cell_launcher):
             store.keep({**done, "measured": {**done["measured"], **noted}})
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted; the same command goes on from {store.folder}")
