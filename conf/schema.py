@@ -194,7 +194,7 @@ class LeaderboardSchema:
     runs: str = "runs/leaderboard"  # folder of what is done, by benchmark; goes on from there
     results: str | None = None  # folder of results and page; null: by benchmark in `runs`
     reported: Any = None  # of page: folders of results that others found, to be shown unranked
-    # processes or ray: core tasks of a Ray cluster; needs the extra `ray`. On the command line it is
+    # processes, or ray: core tasks of a Ray cluster; needs the extra `ray`. The command line says
     # `launcher`, which to Hydra would be the group of that name
     cell_launcher: str = "processes"
     workers: int = 1  # processes; 0: all cores
