@@ -25,7 +25,7 @@ DATA: dict[str, Any] = {
     "tapes": 4,
     "slow_tapes": 2,
     "rows": 3,
-    "limits": {"decision_seconds": 0.5, "making_seconds": 20.0, "memory_mb": 1024},
+    "limits": {"decision_seconds": 2.0, "making_seconds": 60.0, "memory_mb": 1024},
     "tracks": {
         "shop": {
             "title": "One shop",

@@ -7,6 +7,7 @@ processes, and again after an interruption.
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,8 @@ class Cell:
 
 def work(cell: Cell) -> dict[str, Any]:
     """Does a cell; returns its key, its `result`, which is the same each time, and `measured`."""
-    containment.protect(die_with_parent=True)
+    # a process of a pool ends with the command; the command itself outlives the shell it came from
+    containment.protect(die_with_parent=multiprocessing.parent_process() is not None)
     return do(cell)
 
 
