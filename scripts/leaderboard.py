@@ -234,11 +234,11 @@ def _secret(source: str | None) -> str | None:
 
 def _bounds_file(track: Any) -> Path | None:
     """Solved bounds that come with the code, for tapes that everybody has."""
-    from stockyard.scripts.headroom_contest import BOUNDS
+    from stockyard.scripts.headroom_contest import Contest
 
     if track.contest is None or track.bound != "perfect_information":
         return None
-    path = BOUNDS / f"{track.contest}.jsonl"
+    path = Contest.read(track.contest).bounds_file()
     return path if os.access(path if path.exists() else path.parent, os.W_OK) else None
 
 

@@ -115,6 +115,11 @@ class Rule(abc.ABC):
         if not hasattr(self._policy, method):
             raise ValueError(f"rule: {name} has no {meaning}")
 
+    @property
+    def mechanism(self) -> str | None:
+        """By which means it deals with sellers; None where it has nothing to do with them."""
+        return getattr(self._policy, "mechanism", None)
+
     def for_env(self, env: Any) -> Self:
         """The same rule in another environment."""
         return type(self)(self.description, env)

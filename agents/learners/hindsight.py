@@ -47,6 +47,11 @@ class TrainedPolicy:
         """The action mode that the network speaks."""
         return self.actor.layout.mode
 
+    @property
+    def mechanism(self) -> str | None:
+        """That of the rule which it is learned around; see `around.Rule`."""
+        return None if self.actor.rule is None else self.actor.rule.mechanism
+
     def for_env(self, env: Any) -> TrainedPolicy:
         """The same weights, not copied, for another environment: other products, lanes and sizes.
 

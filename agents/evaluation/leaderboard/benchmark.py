@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,7 @@ class Entry:
     """One environment of a benchmark."""
 
     track: str
+    family: str  # of the track
     name: str  # of the scenario or textbook problem
     description: dict[str, Any]  # as JSON holds it; see `resolved`
 
@@ -51,6 +52,11 @@ class Entry:
     def key(self) -> str:
         """What it is called in results."""
         return f"{self.track}/{self.name}"
+
+    @property
+    def world(self) -> str:
+        """What it plays: the same for entries of one name in tracks of one family."""
+        return f"{self.family}/{self.name}"
 
     @property
     def specification(self) -> dict[str, Any]:
@@ -72,6 +78,11 @@ class Track:
     # what scores 1: a name of `BOUNDS`, or "module:function" that takes what
     # `perfect_information` takes and returns bounds
     bound: str = "perfect_information"
+    # tracks of one family play the same environments on the same tapes, ranked apart; bounds and
+    # naive money are found once for all of them. None: a family of its own
+    family: str | None = None
+    # what policies may decide by, as the task names its mechanisms; none: anything
+    mechanisms: tuple[str, ...] = ()
     contest: str | None = None  # file of conf/headroom: rules, tuned parameters, trained agents
     policies: dict[str, Any] = field(default_factory=dict)  # name -> parameters, of other rules
     only: tuple[str, ...] | None = None  # of the contest and of `policies`; None: all
@@ -93,7 +104,8 @@ class Track:
 
             names = self.scenarios or BENCHMARK
             pairs = [(name, {**self.env, "scenario": name}) for name in names]
-        return tuple(Entry(self.name, name, given) for name, given in pairs)
+        family = self.family or self.name
+        return tuple(Entry(self.name, family, name, given) for name, given in pairs)
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ class Benchmark:
         for limit in fields(Limits):
             if not getattr(given["limits"], limit.name) > 0:
                 raise ValueError(f"limits.{limit.name}: must be > 0")
+        _check_families(given["tracks"])
         benchmark = cls(**given)
         if benchmark.seeds not in SEEDS:
             raise ValueError(f"seeds: unknown {benchmark.seeds!r}; known: {', '.join(SEEDS)}")
@@ -186,7 +199,8 @@ class Benchmark:
 
         Development seeds are 0, 1, 2, ... as everywhere in the project. Held-out ones come from the
         secret by HMAC-SHA-256, so that whoever lacks it can neither know nor guess them, and are
-        others in every entry, so that entries are independent of each other.
+        others in every entry, so that entries are independent of each other, but for those of one
+        family.
 
         Raises:
             ValueError: if held-out seeds are asked for without the secret.
@@ -200,22 +214,17 @@ class Benchmark:
                 "secret, or develop on a benchmark with public tapes"
             )
         self.check_secret(known)
-        return [
-            int.from_bytes(
-                hmac.digest(known.encode(), f"{self.name}/{entry.key}/{i}".encode(), "sha256")[:8],
-                "big",
-            )
-            >> 1
-            for i in range(self.tapes)
-        ]
+        texts = [f"{self.name}/{entry.world}/{i}" for i in range(self.tapes)]
+        digests = [hmac.digest(known.encode(), text.encode(), "sha256") for text in texts]
+        return [int.from_bytes(found[:8], "big") >> 1 for found in digests]
 
     @cached_property
     def entry_hashes(self) -> dict[str, str]:
-        """Entry -> hash of all that its scores depend on, but for who plays."""
+        """Entry -> hash of all that its scores depend on, but for who plays, and by which means."""
         return {
             entry.key: digest(
                 {
-                    "entry": entry.key,
+                    "entry": entry.world,
                     "environment": content_of(entry.specification),
                     "naive": track.naive,
                     "bound": track.bound,
@@ -238,6 +247,7 @@ class Benchmark:
                 "tapes": [self.tapes, self.slow_tapes],
                 "entries": self.entry_hashes,
                 "solved": {track.name: track.solved for track in self.tracks},
+                "mechanisms": {track.name: track.mechanisms for track in self.tracks},
             }
         )
 
@@ -283,7 +293,7 @@ def content_of(specification: Mapping[str, Any]) -> dict[str, Any]:
 def _track(name: str, data: Any) -> Track:
     where = f"tracks.{name}."
     given = _checked(Track, data, where)
-    for key in ("scenarios", "only", "slow", "optimisers", "metrics", "frontiers"):
+    for key in ("scenarios", "mechanisms", "only", "slow", "optimisers", "metrics", "frontiers"):
         if given.get(key) is not None:
             given[key] = tuple(given[key])
     for key in ("env", "problems", "policies"):
@@ -301,6 +311,24 @@ def _track(name: str, data: Any) -> Track:
         known = ", ".join(BOUNDS)
         raise ValueError(f"{where}bound: unknown {track.bound!r}; known: {known}, module:function")
     return track
+
+
+def _check_families(tracks: Sequence[Track]) -> None:
+    """Refuses tracks of one family that would not be scored alike."""
+    first: dict[str, Track] = {}
+    for track in tracks:
+        other = first.setdefault(track.family or track.name, track)
+        for key in ("entries", "naive", "bound"):
+            ours, theirs = getattr(track, key), getattr(other, key)
+            if key == "entries":
+                ours = [(entry.name, entry.description) for entry in ours]
+                theirs = [(entry.name, entry.description) for entry in theirs]
+            if ours != theirs:
+                what = "env, scenarios or problems" if key == "entries" else key
+                raise ValueError(
+                    f"tracks.{track.name}.family: {track.family} is that of {other.name}, which "
+                    f"has other {what}"
+                )
 
 
 def _checked(kind: type, data: Any, where: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Cell:
     recipe: dict[str, Any] = field(default_factory=dict)
     seed: int = 0  # training seed
     folder: str = "."  # of the submission
+    mechanisms: tuple[str, ...] = ()  # by which it may decide; none: any
     rule: Any = None  # naive: name, or name and parameters
     bound: str = ""
     cache: str | None = None  # of bounds, where tapes are public
@@ -213,6 +214,7 @@ class _Evaluation:
             except ValueError as error:  # an action mode that there is not
                 raise Failure("shape", str(error)) from None
             try:
+                self._check_mechanism(self._policy, envs)
                 player = _Player(self._policy, envs)
                 found = rollout(player, envs, seed=list(seeds))
             finally:
@@ -226,6 +228,25 @@ class _Evaluation:
         self._in_a_row = 0 if not player.failed.all() else self._in_a_row + len(seeds)
         failed = player.failed.tolist()
         _add(self.returns, self.metrics, found.per_period_mean, found.metrics, len(seeds), failed)
+
+    def _check_mechanism(self, policy: IsolatedPolicy, envs: Any) -> None:
+        """Refuses who decides by other means than the track is about.
+
+        An action mode of the task's tells; of rules and trained networks of ours also what they are
+        built around, for nothing of a submission runs in their process.
+        """
+        if not self.cell.mechanisms:
+            return
+        base = envs.unwrapped
+        ours = policy.mechanism if self.cell.recipe["kind"] in ("rule", "run") else None
+        found = ours or base.task.mechanism(base.action_mode)
+        allowed = self.cell.mechanisms
+        if found not in allowed:
+            modes = [
+                mode for mode in base.task.action_modes if base.task.mechanism(mode) in allowed
+            ]
+            told = f"by {', '.join(allowed)} (action mode {', '.join(modes)})"
+            raise Failure("mechanism", f"decides by {found}; policies compete here {told}")
 
     def _made(self) -> IsolatedPolicy:
         entry = self.cell.entry

@@ -112,6 +112,8 @@ def serve(incoming: int, outgoing: int) -> None:
                 policy = make(header["recipe"], _task(task))
                 mode = getattr(policy, "action_mode", None)
                 answer["action_mode"] = None if mode is None else str(mode)
+                means = getattr(policy, "mechanism", None)
+                answer["mechanism"] = None if means is None else str(means)
             else:
                 count = len(next(iter(arrays.values())))
                 start = np.full(count, bool(header["start"]))

@@ -32,7 +32,7 @@ class Failure(Exception):
         """Tells what happened.
 
         Args:
-            kind: crash, exit, memory, time-out, pipe, shape, not finite.
+            kind: crash, exit, memory, time-out, pipe, shape, mechanism, not finite.
             message: in words.
         """
         super().__init__(message)
@@ -104,6 +104,8 @@ class IsolatedPolicy:
         self.making_seconds = time.monotonic() - begun
         mode = header.get("action_mode")
         self.action_mode: str | None = None if mode is None else str(mode)
+        means = header.get("mechanism")
+        self.mechanism: str | None = None if means is None else str(means)
 
     def __enter__(self) -> IsolatedPolicy:
         """Returns itself."""

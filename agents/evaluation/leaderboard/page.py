@@ -63,6 +63,7 @@ def _track(
     return {
         "name": track["name"],
         "title": track["title"],
+        "mechanisms": track.get("mechanisms", []),
         "is_all": is_all,
         "entries": track.get("entries", []),
         "counted": track.get("counted"),

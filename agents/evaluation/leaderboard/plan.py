@@ -67,7 +67,7 @@ def plan(
         naive[entry.key] = Cell(
             key=_key("naive", hashed, len(seeds), track.metrics),
             kind="naive",
-            label=f"{entry.key}: naive",
+            label=f"{entry.world}: naive",
             tapes=seeds,
             rule=track.naive,
             **shared,
@@ -79,7 +79,7 @@ def plan(
             Cell(
                 key=_key("bound", hashed, first, len(seeds[first : first + size])),
                 kind="bound",
-                label=f"{entry.key}: bounds from tape {first}",
+                label=f"{entry.world}: bounds from tape {first}",
                 tapes=seeds[first : first + size],
                 bound=track.bound,
                 cache=None if cache is None else str(cache),
@@ -87,6 +87,7 @@ def plan(
             )
             for first in range(0, len(seeds), size)
         ]
+        of_track = (track.metrics, track.mechanisms)
         for submission in submissions:
             for seed in submission.seeds:
                 recipe = submission.recipes.get((entry.key, seed))
@@ -95,13 +96,14 @@ def plan(
                 tapes = seeds[: benchmark.slow_tapes] if submission.slow else seeds
                 own = submission.digests[entry.key, seed]
                 policies[submission.name, entry.key, seed] = Cell(
-                    key=_key("policy", hashed, own, seed, len(tapes), track.metrics),
+                    key=_key("policy", entry.key, hashed, own, seed, len(tapes), *of_track),
                     kind="policy",
                     label=f"{entry.key}: {submission.name}, seed {seed}",
                     tapes=tapes,
                     recipe=recipe,
                     seed=seed,
                     folder=submission.folder,
+                    mechanisms=track.mechanisms,
                     **shared,
                 )
     return Plan(naive, bounds, policies)

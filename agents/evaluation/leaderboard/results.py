@@ -156,6 +156,8 @@ def _track(benchmark: Benchmark, track: Track, left_out: dict[str, str]) -> dict
     return {
         "name": track.name,
         "title": track.title,
+        "family": track.family,
+        "mechanisms": list(track.mechanisms),
         "money": track.money,
         "periods_per_unit": track.periods_per_unit,
         "naive": track.naive,
