@@ -189,7 +189,7 @@ class LeaderboardSchema:
     submissions: Any = None  # of run: folders with a submission.yaml, one or a list
     only: Any = None  # of run: rows by name, with * and ?; null: all
     house: bool = True  # of run: with the rules and trained agents that come with the code
-    pickles: bool = False  # whether weights may be opened by unpickling, which runs code
+    pickles: bool = False  # whether submissions may be opened by unpickling, which runs code
     secret: str | None = None  # file of the secret of held-out tapes; "-": standard input
     runs: str = "runs/leaderboard"  # folder of what is done, by benchmark; goes on from there
     results: str | None = None  # folder of results and page; null: by benchmark in `runs`

@@ -122,7 +122,7 @@ def run(config: DictConfig) -> Path:
             known = ", ".join(LAUNCHERS)
             raise ValueError(f"launcher: unknown {config.cell_launcher!r}; known: {known}")
         secret = _secret(config.secret)
-        rows, left_out = house(benchmark, pickles=config.pickles) if config.house else ([], {})
+        rows, left_out = house(benchmark) if config.house else ([], {})
         guests = [
             read(folder, benchmark, pickles=config.pickles) for folder in listed(config.submissions)
         ]

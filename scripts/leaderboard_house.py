@@ -38,16 +38,13 @@ class _Row:
     slow: bool = False
 
 
-def house(
-    benchmark: Benchmark, *, pickles: bool = False
-) -> tuple[list[Submission], dict[str, dict[str, str]]]:
+def house(benchmark: Benchmark) -> tuple[list[Submission], dict[str, dict[str, str]]]:
     """The rows of the house for a benchmark.
 
     A rule of the same name in several tracks is one row.
 
     Args:
         benchmark: what is played.
-        pickles: whether weights may be opened by unpickling; see `submission.PICKLES`.
 
     Returns:
         The rows, and by track whom it leaves out and why.
@@ -64,7 +61,7 @@ def house(
                     f"tracks.{track.name}.contest: {track.contest} is played in {contest.env}, "
                     f"not in {track.env}"
                 )
-            _add_contest(rows, left_out[track.name], track, contest, pickles)
+            _add_contest(rows, left_out[track.name], track, contest)
         for name, parameters in track.policies.items():
             if _is_wanted(track, name):
                 recipes = {(e.key, 0): rule_recipe(name, parameters or {}) for e in track.entries}
@@ -97,7 +94,6 @@ def _add_contest(
     left_out: dict[str, str],
     track: Track,
     contest: Contest,
-    pickles: bool,
 ) -> None:
     """Adds the rules and trained agents of a contest."""
     tunable = set(contest.tunable())
@@ -127,7 +123,7 @@ def _add_contest(
         groups.setdefault(str(given["name"]), []).append(name)
     for group, members in groups.items():
         if _is_wanted(track, group):
-            _add_learner(rows, left_out, track, contest, group, members, pickles)
+            _add_learner(rows, left_out, track, contest, group, members)
 
 
 def _add_rule(
@@ -156,7 +152,6 @@ def _add_learner(
     contest: Contest,
     group: str,
     members: list[str],
-    pickles: bool,
 ) -> None:
     """Adds a learner with all its training seeds, or says which has no weights."""
     missing = [name for name in members if not contest.weights(name).is_dir()]
@@ -167,7 +162,8 @@ def _add_learner(
     records = []
     for place, name in enumerate(members):
         seed = int(contest.learners[name].get("seed", place))
-        recipe = run_recipe(contest.weights(name), pickles=pickles)
+        # weights that come with the code are trusted as it is
+        recipe = run_recipe(contest.weights(name), pickles=True)
         row.recipes |= {(entry.key, seed): recipe for entry in track.entries}
         text = (contest.weights(name) / "run.json").read_text(encoding="utf-8")
         records.append(json.loads(text))

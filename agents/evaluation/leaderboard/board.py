@@ -29,6 +29,9 @@ LEVELS = np.round(np.linspace(-0.5, 1.0, 61), 3)
 
 CONFIDENCE = 0.95
 
+LEAST_SEEDS = 3
+"""Training seeds of a learner that takes a rank: with fewer nobody knows what was luck."""
+
 RULES = ("heuristic", "optimiser")
 """Kinds of rows of the house by which an entry may be solved."""
 
@@ -63,7 +66,17 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
             f"{failed} of {episodes} episodes without an action, which count as the naive rule's: "
             + "; ".join(parts)
         )
-    return {**row, "failed": failed, "episodes": episodes, "verdict": verdict}
+    told = {"failed": failed, "episodes": episodes, "verdict": verdict}
+    return {**row, **told, "unranked": _unranked(row)}
+
+
+def _unranked(row: Mapping[str, Any]) -> str:
+    """Why a row takes no rank; empty: it takes one."""
+    if row["provenance"] == REPORTED:
+        return "its numbers were not found here"
+    if row["kind"] == "learner" and len(row["seeds"]) < LEAST_SEEDS:
+        return f"trained with fewer than {LEAST_SEEDS} seeds"
+    return ""
 
 
 def _track(results: Results, track: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +114,7 @@ def _track(results: Results, track: Mapping[str, Any]) -> dict[str, Any]:
         "counted": len(counted),
         "by_row": {row: _by_entry(scores[row], money[row], naive, bound) for row in rows},
     }
-    ranked = [row for row in rows if results.rows[row]["provenance"] != REPORTED]
+    ranked = [row for row in rows if not _unranked(results.rows[row])]
     counted_scores = {row: values[:, counted] for row, values in scores.items()}
     told |= _ranking(counted_scores, ranked) if counted else _no_ranking()
     return {"told": told, "scores": counted_scores}
@@ -150,7 +163,7 @@ def _ranking(scores: Mapping[str, Floats], ranked: Sequence[str]) -> dict[str, A
         ranked: the rows that take a rank.
     """
     field = Field(scores)
-    pairs = field.pairs(CONFIDENCE)
+    pairs = field.pairs(CONFIDENCE, ranked)
     places = ranks(ranked, [pair for pair in pairs if pair.name in ranked and pair.rival in ranked])
     rows = []
     for name, values in field.scores.items():
@@ -217,5 +230,5 @@ def _together(results: Results, tracks: Sequence[Mapping[str, Any]]) -> dict[str
         joined[name] = np.concatenate([part[..., :tapes] for part in parts], axis=1)
     if not next(iter(joined.values())).shape[1]:
         return None
-    ranked = [name for name in everywhere if results.rows[name]["provenance"] != REPORTED]
+    ranked = [name for name in everywhere if not _unranked(results.rows[name])]
     return {"name": ALL, "title": "All tracks", **_ranking(joined, ranked)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class Pair:
     difference: float  # of the interquartile means
     interval: Interval  # of the difference, by itself
     p_value: float
-    corrected_p_value: float  # among all pairs, by Holm
+    corrected_p_value: float  # by Holm, among all pairs that are corrected together
     corrected_interval: Interval  # of the confidence that Holm leaves to this pair
     probability: float  # that it scores above the rival on the same tape, ties half
     tapes: int  # of each entry that both ran on
@@ -100,12 +100,24 @@ class Field:
             self._drawn[tapes] = Resamples(self._entries, tapes, **self._settings)
         return self._drawn[tapes]
 
-    def pairs(self, confidence: float = 0.95) -> list[Pair]:
-        """All pairs, each once, corrected for their number."""
+    def pairs(self, confidence: float = 0.95, ranked: Collection[str] | None = None) -> list[Pair]:
+        """All pairs, each once, corrected for their number.
+
+        Args:
+            confidence: of the intervals.
+            ranked: policies whose pairs are corrected by themselves, so that no other policy has a
+                part in their ranks; None: all.
+        """
         names = list(itertools.combinations(self.scores, 2))
         spreads = [self.difference(*pair) for pair in names]
         p_values = [spread.p_value() for spread in spreads]
-        corrected, factors = holm(p_values)
+        among = set(self.scores if ranked is None else ranked)
+        corrected, factors = [1.0] * len(names), [1] * len(names)
+        for inside in (True, False):
+            chosen = [i for i, pair in enumerate(names) if (set(pair) <= among) is inside]
+            found_p, found_factors = holm([p_values[i] for i in chosen])
+            for place, i in enumerate(chosen):
+                corrected[i], factors[i] = found_p[place], found_factors[place]
         found = []
         for i, (name, rival) in enumerate(names):
             tapes = self._common(name, rival)

@@ -220,6 +220,18 @@ def test_nothing_depends_on_the_order_of_policies() -> None:
     assert [pair.tapes for pair in forth] == [8, 16, 8]
 
 
+def test_who_is_not_ranked_changes_no_rank() -> None:
+    """Otherwise whoever reports a hundred rows of his own would make all others alike."""
+    rng = np.random.default_rng(6)
+    scores = {name: draw(rng, 1, 0.0) for name in ("a", "b")}
+    scores["c"] = scores["a"] + 0.01 + 0.02 * rng.normal(size=scores["a"].shape)
+    alone = Field(scores, resamples=300).pairs()
+    more = {**scores, **{f"more {i}": draw(rng, 1, 0.0) for i in range(8)}}
+    together = Field(more, resamples=300).pairs(ranked=list(scores))
+    assert [pair for pair in together if {pair.name, pair.rival} <= set(scores)] == alone
+    assert len(together) == 11 * 10 // 2
+
+
 def test_many_equal_policies_share_the_first_rank() -> None:
     """Without a correction some of 120 pairs would be set apart by luck alone."""
     rng = np.random.default_rng(11)
