@@ -15,6 +15,9 @@ from stockyard.agents.evaluation.leaderboard.results import REPORTED
 
 TEMPLATE = "page.html.j2"
 
+LEAST_SHOWN = -0.25
+"""Where the axis of intervals ends; a policy far below the naive rule would crowd all others."""
+
 STRONGEST = 0.5
 """Opacity of a score of 1 in the heat map: text stays readable on it in both themes."""
 
@@ -35,6 +38,8 @@ def render(board: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
+    environment.filters["money"] = _money
     tracks = [_track(track, board, measured) for track in board["tracks"]]
     return environment.get_template(TEMPLATE).render(
         benchmark=board["benchmark"],
@@ -44,6 +49,17 @@ def render(board: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
         version=metadata.version("stockyard"),
         data=_embedded({track["name"]: track["pairs"] for track in tracks}),
     )
+
+
+def _breakable(name: str) -> Any:
+    """A name that may go on in another line after an underscore."""
+    from markupsafe import Markup, escape
+
+    return Markup(escape(name).replace("_", Markup("_<wbr>")))
+
+
+def _money(value: float) -> str:
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _embedded(value: Any) -> str:
@@ -57,7 +73,7 @@ def _track(
     """What a section shows."""
     ranking = track["ranking"]
     lows = [row["iqm_interval"][0] for row in ranking]
-    least = max(-1.0, min([0.0, *lows]) - 0.05)
+    least = max(LEAST_SHOWN, min([0.0, *lows]) - 0.05)
     order = [row["name"] for row in ranking]
     is_all = track["name"] == ALL
     return {
@@ -65,6 +81,8 @@ def _track(
         "title": track["title"],
         "mechanisms": track.get("mechanisms", []),
         "is_all": is_all,
+        "is_optimum": track.get("bound") == "optimum",
+        "most_tapes": max((row["tapes"] for row in ranking), default=0),
         "entries": track.get("entries", []),
         "counted": track.get("counted"),
         "naive": _rule_name(track.get("naive", "")),
@@ -111,6 +129,7 @@ def _row(
         **row,
         "kind": told["kind"],
         "is_reported": told["provenance"] == REPORTED,
+        "unranked": told["unranked"],
         "failed": told["failed"],
         "cpu_hours": told["cpu_hours"],
         "bar": charts.interval_bar(row["iqm"], low, high, least, 1.0, told["kind"]),

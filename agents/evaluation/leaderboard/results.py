@@ -144,7 +144,7 @@ def assemble(
         results.returns[f"bound/{track.name}"] = np.array(bounds)
         reference |= {e.key: one for e, one in zip(track.entries, naive, strict=True)}
         results.tracks[-1]["naive_metrics"] = {
-            entry.key: _means([one["metrics"]])
+            entry.key: _means([one["metrics"]], benchmark.slow_tapes)
             for entry, one in zip(track.entries, naive, strict=True)
         }
     for submission in submissions:
@@ -208,7 +208,7 @@ def _add_row(
                 "episodes": sum(len(one["returns"]) for one in found),
                 "failed": len(failures),
                 "failures": _told(failures),
-                "metrics": _means([one["metrics"] for one in found]),
+                "metrics": _means([one["metrics"] for one in found], benchmark.slow_tapes),
             }
             measured[entry.key] = [store.measured(cell) for cell in cells]
         # (E, S, T) -> (S, E, T)
@@ -232,11 +232,13 @@ def _told(failures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(kinds.values())
 
 
-def _means(found: Sequence[Mapping[str, Sequence[float | None]]]) -> dict[str, float | None]:
-    """Means over tapes and seeds of every metric, of the tapes where it is defined."""
+def _means(
+    found: Sequence[Mapping[str, Sequence[float | None]]], tapes: int
+) -> dict[str, float | None]:
+    """Means of every metric over seeds and the tapes that everybody meets, where it is defined."""
     means: dict[str, float | None] = {}
     for name in found[0]:
-        values = [value for one in found for value in one[name] if value is not None]
+        values = [value for one in found for value in one[name][:tapes] if value is not None]
         means[name] = float(np.mean(values)) if values else None
     return means
 
