@@ -3,6 +3,7 @@
 # make validate  recomputes every known answer and simulates it: docs/validation.md
 # make optimality  trains learners where the optimum is known, some forty minutes: docs/optimality.md
 # make headroom  evaluates rules and learners in every scenario against the bounds: docs/headroom_*.md
+# make leaderboard  the boards' pages from their results; leaderboard-quick, page-check: see below
 # make check  linters, formatter, types, spelling, tests
 # Each target does its own set-up; Python 3.11 and make are all that must be there.
 
@@ -22,7 +23,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: venv install demo check lint format wheel wheel-test test benchmark validate optimality headroom clean
+.PHONY: venv install demo check lint format wheel wheel-test test benchmark validate optimality headroom leaderboard leaderboard-quick page-check clean
 
 venv: $(VENV)/.dev
 
@@ -95,6 +96,19 @@ optimality: $(VENV)/.core
 headroom: $(VENV)/.core
 	$(BIN)/python -m stockyard.scripts.headroom task=replenishment page=docs/headroom_replenishment.md workers=2
 	$(BIN)/python -m stockyard.scripts.headroom task=placement page=docs/headroom_placement.md workers=2
+
+# The boards' pages from their committed results; and the quick benchmark, evaluated anew.
+leaderboard: $(VENV)/.core
+	for board in docs/leaderboard/*/; do \
+	  $(BIN)/python -m stockyard.scripts.leaderboard page results=$$board || exit 1; done
+
+leaderboard-quick: $(VENV)/.core
+	$(BIN)/python -m stockyard.scripts.leaderboard run benchmark=quick workers=$(WORKERS)
+
+# Needs Chromium and its driver.
+page-check: $(VENV)/.core
+	$(PIP_INSTALL) --editable '.[page]'
+	$(BIN)/python -m stockyard.scripts.page_check docs/leaderboard/*/index.html
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -70,7 +70,6 @@ class Contest:
         """
         from stockyard.envs.scenarios import BENCHMARK, names
 
-
         known = sorted(path.stem for path in CONTESTS.glob("*.yaml"))
         if task not in known:
             raise ValueError(f"task: unknown {task!r}; known: {', '.join(known)}")
