@@ -69,7 +69,9 @@ def test_every_rule_offers_what_the_environment_takes(
     assert rollout(rule, env, seed=1, figures=False).mean > 0.0
 
 
-@pytest.mark.parametrize("name", ["forecast_need", "constant_price", "auction", "priced_need"])
+@pytest.mark.parametrize(
+    "name", ["forecast_need", "constant_price", "auction", "priced_need", "kept_adaptive_need"]
+)
 def test_rules_tune_themselves(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search runs, and finds something no worse than where it began."""
     monkeypatch.setattr(tuning, "ROUNDS", 1)
