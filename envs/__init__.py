@@ -2,7 +2,7 @@
 
 from gymnasium.envs.registration import register
 
-for _task in ("replenishment", "placement", "restock_limits", "network"):
+for _task in ("replenishment", "placement", "restock_limits", "truck_fill", "network"):
     register(
         id=f"stockyard/{_task.title().replace('_', '')}-v0",
         entry_point="stockyard.envs.env:NetworkEnv",

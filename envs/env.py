@@ -48,6 +48,10 @@ class NetworkEnv(gym.Env[Any, Any]):
             _row(info),
         )
 
+    def action_masks(self) -> Any:
+        """Which values of the entries of a discrete action are possible now."""
+        return self._batch.action_masks()[0]
+
     def render(self) -> Any:
         """An RGB picture (H, W, 3)."""
         return self._batch.render()

@@ -33,6 +33,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     `stockyard.envs.tasks.replenishment.Replenishment` for `stockyard/Replenishment-v0`,
     `stockyard.envs.tasks.placement.Placement` for `stockyard/Placement-v0`,
     `stockyard.envs.tasks.restock_limits.RestockLimits` for `stockyard/RestockLimits-v0`,
+    `stockyard.envs.tasks.truck_fill.TruckFill` for `stockyard/TruckFill-v0`,
     `stockyard.envs.tasks.joint.Joint` for `stockyard/Network-v0`.
 
     Args:
@@ -167,6 +168,22 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     def observation_scale(self) -> dict[str, Any]:
         """Static typical size of every field of the observation; never from a tape."""
         return self.task.observation_scale()
+
+    @property
+    def cost_limit(self) -> float | None:
+        """The largest mean of `info["cost"]` that the task's constrained variant allows."""
+        limit: float | None = getattr(self.task, "cost_limit", None)
+        return limit
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Which values of the entries of a discrete action are possible now, (B, their number).
+
+        Raises:
+            AttributeError: if the task has no such mode.
+        """
+        task: Any = self.task
+        masks: npt.NDArray[np.bool_] = task.action_masks(self._observation(self._current))
+        return masks
 
     @property
     def state(self) -> Any:
@@ -316,6 +333,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             ),
             "clip_fraction": _clip_fraction(decoded, stretch.flows[0]),
         }
+        if hasattr(self.task, "cost"):
+            info["cost"] = self.task.cost(params, stretch)
         if self.render_mode is not None:
             self._note_frames(after, stretch)
         observation = self._observation(after)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from stockyard.envs.network.arrays import (
     Array,
     all_sum,
+    as_like,
     fill_share,
     namespace,
     product_sum,
@@ -119,21 +120,38 @@ def _movement(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
 
 def _freight(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
     economics = params.economics
-    trucks = _over([f.trucks for f in flows])
-    if trucks is not None:
-        ledger["trucks"] = -weighted_sum(trucks, params.a.truck_cost)
+    _trucks(params, flows, ledger)
     expedited = _over([f.expedited for f in flows])
     left = _over([f.end.parcels for f in flows])
     late = _over([f.newly_late for f in flows])
     if expedited is None or left is None or late is None:
         return
+    behind = left[:, :, 0]
+    freight = params.network.freight
+    if freight is not None:  # the fees of a pallet may be others than those of a parcel
+        weight = as_like(freight.fee_weight, left)
+        expedited, late, behind = expedited * weight, late * weight, behind * weight
     ledger["expedite"] = -product_sum(expedited) * economics.expedite_per_parcel
     if economics.waiting_per_parcel:
         ledger["parcel_waiting"] = -all_sum(left) * economics.waiting_per_parcel
     if economics.late_per_parcel or economics.late_per_parcel_day:
         daily = economics.late_per_parcel_day * params.days_per_period
         fees = product_sum(late) * economics.late_per_parcel
-        ledger["late"] = -fees - product_sum(left[:, :, 0]) * daily
+        ledger["late"] = -fees - product_sum(behind) * daily
+
+
+def _trucks(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
+    """What own trucks and hired ones cost."""
+    freight = params.network.freight
+    if freight is None:
+        trucks = _over([f.trucks for f in flows])
+        if trucks is not None:
+            ledger["trucks"] = -weighted_sum(trucks, params.a.truck_cost)
+        return
+    ran = [f.freight for f in flows if f.freight is not None]
+    spot = _over([f.spot for f in ran])
+    ledger["trucks"] = -weighted_sum(_over([f.own for f in ran]), params.a.truck_cost)
+    ledger["spot"] = -weighted_sum(spot, as_like(freight.spot_cost, spot))
 
 
 def _space(params: Params, flows: Sequence[Flows], ledger: Ledger) -> None:
@@ -196,8 +214,9 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
 
     Cost plus handling paid so far counts in full for the units that the forecast sells within the
     cover of `Economics.value_cover_days`, and at the salvage fraction beyond. Parcels still staged
-    or late are charged what a common carrier would ask for them. Where sellers decide for their
-    products, the retailer has paid for their handling, and that counts.
+    or late are charged what a common carrier would ask for them, or, with `Freight`, `freight_due`.
+    Where sellers decide for their products, the retailer has paid for their handling, and that
+    counts.
 
     Args:
         params: the network and its economics.
@@ -222,7 +241,9 @@ def stock_value(params: Params, state: State, cover: Array) -> Array:
         book = book + sum_entries(state.staged * params.a.handling_node[params.plans.transfer_tail])
     share = _worth_share(params, state, cover)
     value = weighted_sum(book if valued is None else book * valued, share)
-    if state.parcels is not None:
+    if state.freight is not None:
+        value = value - freight_due(params, state)
+    elif state.parcels is not None:
         value = value - all_sum(state.parcels) * economics.expedite_per_parcel
     return value
 
@@ -243,3 +264,24 @@ def _worth_share(params: Params, state: State, cover: Array) -> Array:
     """Value of a unit over what was paid for it, (B, P), mean over the units there are."""
     salvage = params.economics.salvage_fraction
     return salvage + (1.0 - salvage) * fill_share(cover, state.position)
+
+
+def freight_due(params: Params, state: State) -> Array:
+    """What it will cost to move the parcels that wait where the network has `Freight`, (B,) USD.
+
+    By volume at `Freight.value_per_ft3`, and late parcels besides what a carrier would ask. It is
+    charged when parcels join and released when they leave, so that holding them back at the end of
+    an episode earns nothing.
+    """
+    freight = params.network.freight
+    assert freight is not None and state.freight is not None
+    assert state.parcels is not None and state.parcel_volume is not None
+    rate = as_like(freight.value_per_ft3, state.parcel_volume)
+    due = weighted_sum(product_sum(state.parcel_volume), rate)
+    weight = as_like(freight.fee_weight, rate) * params.economics.expedite_per_parcel
+    due = due + weighted_sum(state.parcels[:, :, 0], weight)
+    outs = len(params.network.outbound.node)
+    for volume in state.freight.to_hub_volume:
+        rates = rate[outs : outs + volume.shape[1]]
+        due = due + weighted_sum(product_sum(volume), rates)
+    return due

@@ -10,6 +10,9 @@ P      product, always the LAST axis inside `stockyard.envs.network`
 N      node (cross-dock, fulfilment centre, store)
 R      demand region
 E      lane: inbound (supplier to node), transfer, or outbound
+L      truck lane: transfer, outbound, hub lanes and linehauls, in this order
+F      parcel lane, with bins by slack: outbound, hub and (with pallets) transfer lanes
+G      pool of trucks and drivers
 V      supplier
 O      owner of a product: 0 the retailer, 1.. the sellers
 T      period
@@ -285,6 +288,20 @@ def spread(units: Array, slot: Array, num_slots: int) -> Array:
         had = np.take_along_axis(total, at, 1)
         np.put_along_axis(total, at, had + units[:, m : m + 1], 1)
     return total
+
+
+def ascending_order(array: Array) -> Array:
+    """Indices that sort the last axis, ties in their order."""
+    if isinstance(array, np.ndarray):
+        return np.argsort(array, axis=-1, kind="stable")
+    return array.argsort(dim=-1, stable=True)
+
+
+def take_along(array: Array, index: Array, axis: int) -> Array:
+    """Entries of an axis, by indices of their own for every row."""
+    if isinstance(array, np.ndarray):
+        return np.take_along_axis(array, index, axis)
+    return array.take_along_dim(index, axis)
 
 
 def index_of(values: Any) -> Any:

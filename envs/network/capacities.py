@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 WEEKS_AHEAD = 5
-"""Weeks for which environments show limits: this one and the next four."""
+"""Weeks for which environments show limits, this one and the next four; days where trucks run."""
 
 AHEAD_WEEKS = (*range(WEEKS_AHEAD), 8, 12)
 """Weeks ahead for which limits are announced: those shown by week, and two and three months."""
@@ -28,6 +28,10 @@ REVEALED = {
     "yard": "yard_capacity",
     "trucks": "truck_limit",
     "storage_rent": "storage_rent",
+    "fleet": "fleet_size",
+    "driver_hours": "driver_hours",
+    "spot": "spot_limit",
+    "carrier": "carrier_limit",
 }
 """Field of `Capacities` -> field of `state.Revealed`."""
 
@@ -146,12 +150,17 @@ class Capacities:
     outbound: Floats | None = None  # (N,) or (T, N) units per period
     supplier: Floats | None = None  # (V,) or (T, V) units per day
     yard: Floats | None = None  # (N,) or (T, N) ft3
-    trucks: Floats | None = None  # (E_tr + E_out,) or (T, ...) trucks per period
+    trucks: Floats | None = None  # (L,) or (T, L) trucks per period
     storage_rent: Floats | None = None  # (1,) or (T, 1) multiple of the base rent
+    fleet: Floats | None = None  # (G,) or (T, G) own trucks in service
+    driver_hours: Floats | None = None  # (G,) or (T, G) hours that drivers are given per period
+    spot: Floats | None = None  # (G,) or (T, G) trucks for hire per period
+    carrier: Floats | None = None  # (G,) or (T, G) parcels that common carriers take per period
     changes: Sequence[CapacityChange] = ()
     waves: Sequence[CapacityWave] = ()
     rent_season: RentSeason | None = None
     congestion: Congestion | None = None  # docks slow down as shelf and yard fill up
+    announced_every_days: int = 7  # days that stand for a week in what is announced
 
     def __post_init__(self) -> None:
         """Refuses NaN and negative limits, naming the field."""
@@ -203,7 +212,7 @@ class Capacities:
         Returns:
             The limit and what is announced of it.
         """
-        ahead = np.array(AHEAD_WEEKS) * 7
+        ahead = np.array(AHEAD_WEEKS) * self.announced_every_days
         span = periods + int(ahead[-1]) * periods_per_day
         base: Any = self.base(field, span)
         day = np.arange(span) // periods_per_day

@@ -22,7 +22,7 @@ from stockyard.envs.network.place import move
 from stockyard.envs.network.receive import land, receive
 from stockyard.envs.network.replenish import place_orders
 from stockyard.envs.network.sellers import billed, remember, respond
-from stockyard.envs.network.state import Decisions, Exogenous, Flows, State
+from stockyard.envs.network.state import Decisions, Exogenous, Flows, State, TruckPlan
 
 
 def step(
@@ -53,9 +53,8 @@ def step(
     landed_orders = None if ordered is None else ordered.landed
     state = land(params, state, landed_orders, landed_transfers)
     state, sales, merchant = fulfil(params, state, exogenous)
-    state, gone = dispatch(
-        params, state, decisions.trucks, decisions.expedite, staged_at_start, exogenous
-    )
+    plan = TruckPlan(decisions.trucks, decisions.expedite, decisions.spot, decisions.via_hub)
+    state, gone, freight = dispatch(params, state, plan, staged_at_start, exogenous)
     end, bill = state, None
     if params.sellers is not None:
         bill = billed(params, state, merchant, exogenous)._replace(broken=broken)
@@ -77,5 +76,6 @@ def step(
         end,
         exogenous.revealed.storage_rent,
         bill,
+        freight,
     )
     return state, flows

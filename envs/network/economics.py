@@ -36,6 +36,7 @@ PARTIES: dict[str, tuple[str, str]] = {
     "tariff": ("retailer", "carriers"),
     "transfer": ("retailer", "carriers"),
     "trucks": ("retailer", "carriers"),
+    "spot": ("retailer", "carriers"),
     "expedite": ("retailer", "carriers"),
     "parcel_waiting": ("retailer", "carriers"),
     "late": ("retailer", "customers"),
@@ -91,7 +92,7 @@ class Economics:
     # what a delivered unit is worth to its customer above the price, share of it, by tier [A]
     surplus_by_tier: tuple[float, ...] = (0.30, 0.28, 0.24)
     # freight
-    cost_per_truck: Values = 0.0  # (E_tr + E_out,) USD
+    cost_per_truck: Values = 0.0  # (L,) USD, of the pool's own where the network has `Freight`
     expedite_per_parcel: float = 3.0
     expedite_left_behind: bool = False  # due parcels that no truck took are expedited, not late
     late_per_parcel: float = 5.0

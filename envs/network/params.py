@@ -97,9 +97,10 @@ class Params:
             )
         handling_node, handling_transfer = handling_values(network, economics)
         handling_yard = np.maximum(handling_node - economics.receive_per_unit, 0.0)
-        truck_volume = np.concatenate(
-            (network.transfers.truck_volume, network.outbound.truck_volume)
-        )
+        truck_volume = network.truck_volume
+        slack_mix: Any = (*network.slack_mix, network.undated_share) if network.has_parcels else ()
+        if network.freight is not None:
+            slack_mix = network.freight.slack_mix
         every_product = np.ones(network.num_products)
         derived = {
             "volume": products.volume,
@@ -125,13 +126,10 @@ class Params:
             ),
             "parcel_volume": network.parcel_volume_factor * products.volume
             + network.parcel_volume_fixed,
-            "slack_mix": (*network.slack_mix, network.undated_share) if network.has_parcels else (),
+            "slack_mix": slack_mix,
             "has_trucks": np.isfinite(truck_volume),
             "truck_volume": np.where(np.isfinite(truck_volume), truck_volume, 0.0),
-            "truck_cost": np.broadcast_to(
-                economics.cost_per_truck,
-                (len(network.transfers.tail) + len(network.outbound.node),),
-            ),
+            "truck_cost": np.broadcast_to(economics.cost_per_truck, truck_volume.shape),
             "handling_node": handling_node[:, None] * every_product,
             "handling_yard": handling_yard[:, None] * every_product,
             "handling_transfer": handling_transfer[:, None] * every_product,
@@ -344,10 +342,11 @@ class Arrays:
     shortage: Array  # (R,) USD per unit short; (R, P) where products differ
     transit_holding: Array  # (E_tr,) USD per unit and period
     parcel_volume: Array  # (P,) ft3
-    slack_mix: Array  # (K+2,) share of parcels by slack 0..K, and without a deadline
-    has_trucks: Array  # (E_tr + E_out,) 1 where the lane needs trucks
-    truck_volume: Array  # (E_tr + E_out,) ft3 a truck holds; 0 where the lane needs none
-    truck_cost: Array  # (E_tr + E_out,) USD
+    # (K+2,) share of parcels by slack 0..K, and without a deadline; (F, K+2) with `Freight`
+    slack_mix: Array
+    has_trucks: Array  # (L,) 1 where the lane needs trucks
+    truck_volume: Array  # (L,) ft3 a truck holds; 0 where the lane needs none
+    truck_cost: Array  # (L,) USD
     handling_node: Array  # (N, P) USD per unit paid so far
     handling_yard: Array  # (N, P)
     handling_transfer: Array  # (E_tr, P)

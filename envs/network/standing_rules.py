@@ -26,9 +26,13 @@ from stockyard.envs.network.params import Params, array_maker
 from stockyard.envs.network.place import lanes_by_tail, position_at_nodes
 from stockyard.envs.network.standing_terms import RESTOCK_RULES
 from stockyard.envs.network.state import Revealed, State
+from stockyard.envs.network.truck_rules import HoldRule
 
 Rule = Callable[[Params, State, Revealed], Any]
-"""(params, state, revealed) -> the slot's decision, or None to do nothing."""
+"""(params, state, revealed) -> the slot's decision, or None to do nothing.
+
+A decision is an array; that of the slot dispatch may be a `state.TruckPlan`.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,7 +242,7 @@ RULES: dict[str, dict[str, Callable[..., Rule]]] = {
     "restock": {"no_limit": Idle, **RESTOCK_RULES},
     "replenish": {"cover": CoverOrder, "recorded": Recorded},
     "place": {"forecast_share_push": ForecastSharePush, "idle": Idle},
-    "dispatch": {"tariff": Idle},
+    "dispatch": {"tariff": Idle, "due_and_top_up": HoldRule},
 }
 """Standing rules by slot and name."""
 

@@ -31,6 +31,16 @@ class SellerState(NamedTuple):
     in_stock: Array  # (B, P) share of demand that met a stocked shelf, a running average
 
 
+class FreightState(NamedTuple):
+    """Where the trucks and drivers of the pools are, and what is on its way to hubs."""
+
+    away: Array  # (B, S, G) own trucks that can be sent again in k + 1 periods, by k
+    hours: Array | None  # (B, G) drivers' hours saved up; None: not limited
+    # of (B, E_hub, K+3) parcels on linehauls, by the bin that they join; [k] joins in k + 1 periods
+    to_hub: tuple[Array, ...]
+    to_hub_volume: tuple[Array, ...]  # ft3 of them
+
+
 class State(NamedTuple):
     """What the network holds at the start of a period, after receipts."""
 
@@ -42,12 +52,15 @@ class State(NamedTuple):
     staged: Array | None  # (B, E_tr, P) units waiting at the tail for a truck; None without trucks
     transfers: tuple[Array, ...]  # of (B, E_tr, P) units under way; [k] arrives in k + 1 periods
     backlog: Array | None  # (B, R, P) units owed to customers; None where sales are lost
-    parcels: Array | None  # (B, E_out, K+3) parcels: late, slack 0..K, no deadline; None: no trucks
-    parcel_volume: Array | None  # (B, E_out, K+3) ft3 of `parcels`
+    # (B, F, K+3) parcels: late, slack 0..K, no deadline; F is E_out without `Freight`; None: no
+    # trucks
+    parcels: Array | None
+    parcel_volume: Array | None  # (B, F, K+3) ft3 of `parcels`
     # (B, P) units on hand, in yards, staged and under way: carried, not summed. It counts what
     # suppliers will deliver, which a buyer learns only when the last part of an order is due.
     position: Array
     sellers: SellerState | None = None  # None: nobody but the retailer decides
+    freight: FreightState | None = None  # None: the network has no `Freight`
 
 
 class Terms(NamedTuple):
@@ -69,16 +82,28 @@ class SellerChoices(NamedTuple):
     cut: Array  # (B, S) share by which they cut prices, up to the largest cut
 
 
+class TruckPlan(NamedTuple):
+    """What the dispatch slot decides where the network has `Freight`."""
+
+    trucks: Array | None = None  # (B, L) trucks wanted: the pool's own first, then hired ones
+    expedite: Array | None = None  # (B, F) as in `Decisions`
+    # (B, L) trucks of them up to which hired ones make up what own ones leave open; None: none
+    spot: Array | None = None
+    via_hub: Array | None = None  # (B, E_out) 1 where parcels may take the linehaul; None: nowhere
+
+
 class Decisions(NamedTuple):
     """What the four slots decide for one period; None leaves a slot idle."""
 
     orders: Array | None = None  # (B, E_in, P) units to order from suppliers
     transfers: Array | None = None  # (B, E_tr, P) units to move between nodes
     limits: Array | None = None  # (B, O, N) ft3 an owner may have on hand plus inbound; inf = none
-    trucks: Array | None = None  # (B, E_tr + E_out) trucks, transfer lanes first
-    expedite: Array | None = None  # (B, E_out) share of the due parcels given to a common carrier
+    trucks: Array | None = None  # (B, L) trucks, transfer lanes first
+    expedite: Array | None = None  # (B, F) share of the due parcels given to a common carrier
     terms: Terms | None = None  # what sellers are offered from now on; None: as before
     choices: SellerChoices | None = None  # what sellers do, where they are agents themselves
+    spot: Array | None = None  # as in `TruckPlan`
+    via_hub: Array | None = None  # as in `TruckPlan`
 
 
 class Revealed(NamedTuple):
@@ -97,6 +122,10 @@ class Revealed(NamedTuple):
     # (B, 3, P) units per day expected in the coming month and the two after, where sellers are
     # offered terms
     forecast_months: Array | None = None
+    fleet_size: Array | None = None  # (B or 1, G) trucks of a pool that are in service
+    driver_hours: Array | None = None  # (B or 1, G) hours that drivers are given in this period
+    spot_limit: Array | None = None  # (B or 1, G) trucks that can be hired in this period
+    carrier_limit: Array | None = None  # (B or 1, G) parcels that common carriers take in a period
 
 
 class Shipments(NamedTuple):
@@ -112,12 +141,13 @@ class Exogenous(NamedTuple):
     revealed: Revealed
     demand: Array  # (B, R, P) purchase intents, units
     shipments: Shipments | None  # None: the lane's own lead time, filled whole
-    background_parcels: Array | None  # (B, E_out) parcels of the rest of the assortment
-    background_volume: Array | None  # (B, E_out) ft3 of them
+    background_parcels: Array | None  # (B, F) parcels of the rest of the assortment
+    background_volume: Array | None  # (B, F) ft3 of them
     promise: Promise  # what customers are promised
     # (B, P) units a day that sellers expect over the coming four weeks, at review epochs; the
     # platform does not see it
     beliefs: Array | None = None
+    return_delay: Array | None = None  # (B, L) periods by which trucks sent now return late
 
 
 class SellerFlows(NamedTuple):
@@ -132,6 +162,18 @@ class SellerFlows(NamedTuple):
     won: Array  # (B, S) ft3 of space bought
     fee: Array  # (B, S) USD per ft3-day of it
     broken: Array | None  # (B, S) ft3 of broken outlooks; None: nothing was announced
+
+
+class FreightFlows(NamedTuple):
+    """What trucks did in one period where the network has `Freight`."""
+
+    at_hand: Array  # (B, G) own trucks that could be sent
+    hours_left: Array | None  # (B, G) drivers' hours after dispatch; None: not limited
+    own: Array  # (B, L) own trucks that ran
+    spot: Array  # (B, L) hired trucks that ran
+    load: Array  # (B, L) ft3 that they took
+    sent_to_hub: Array | None  # (B, E_out, K+3) parcels on linehauls, by the bin they joined
+    sent_to_hub_volume: Array | None  # (B, E_out, K+3) ft3 of them
 
 
 class Flows(NamedTuple):
@@ -159,14 +201,16 @@ class Flows(NamedTuple):
     stored_volume: Array | None  # (B, N) ft3 on the shelf and staged before receiving
     overflow_volume: Array | None  # (B, N) ft3 of `stored_volume` above the capacity; None: none
     refused_volume: Array | None  # (B, N) ft3 that a full yard turned away
-    trucks: Array | None  # (B, E_tr + E_out) trucks that ran
-    dispatched: Array | None  # (B, E_out, K+3) parcels that left by truck, by bin before the shift
-    dispatched_volume: Array | None  # (B, E_out, K+3) ft3 of them
-    expedited: Array | None  # (B, E_out) parcels given to a common carrier
-    expedited_volume: Array | None  # (B, E_out) ft3 of them
-    newly_late: Array | None  # (B, E_out) parcels that missed their deadline in this period
-    joined: Array | None  # (B, E_out) parcels sold or from the background that joined the bins
-    joined_volume: Array | None  # (B, E_out) ft3 of them
+    trucks: Array | None  # (B, L) trucks that ran
+    # (B, F, K+3) parcels that left the network by truck, by bin before the shift
+    dispatched: Array | None
+    dispatched_volume: Array | None  # (B, F, K+3) ft3 of them
+    expedited: Array | None  # (B, F) parcels given to a common carrier
+    expedited_volume: Array | None  # (B, F) ft3 of them
+    newly_late: Array | None  # (B, F) parcels that missed their deadline in this period
+    joined: Array | None  # (B, F) parcels sold or from the background that joined the bins
+    joined_volume: Array | None  # (B, F) ft3 of them
     end: State  # after fulfilment and dispatch, before pipelines advance: what costs fall on
     storage_rent: Array | None  # (B or 1, 1) multiple of the base rent
     sellers: SellerFlows | None = None
+    freight: FreightFlows | None = None  # None: the network has no `Freight`

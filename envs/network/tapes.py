@@ -13,10 +13,17 @@ from typing import Any
 import numpy as np
 
 from stockyard.envs.network.arrays import Array, namespace, stack
+from stockyard.envs.network.background import (
+    BackgroundFreight,
+    FreightTape,
+    ReturnDelays,
+    freight_tape,
+)
 from stockyard.envs.network.beliefs import Beliefs
 from stockyard.envs.network.capacities import AHEAD_WEEKS, REVEALED, Capacities
 from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import HORIZONS_DAYS, Expected, Forecaster
+from stockyard.envs.network.freight import truck_lane_names
 from stockyard.envs.network.params import Params, array_maker
 from stockyard.envs.network.processes import (
     Arrivals,
@@ -71,6 +78,7 @@ class Tape:
     start_day: Array
     beliefs: Array | None = None  # (epochs, B, P) units a day that sellers expect; None: no sellers
     launch_day: Array | None = None  # (B, P) day on which a product is launched; -1: none is
+    freight: FreightTape | None = None  # None: trucks carry what the network sells and moves
 
     @property
     def num_periods(self) -> int:
@@ -165,18 +173,21 @@ class Tape:
         beliefs = None
         if self.beliefs is not None and period % self.epoch_periods == 0:
             beliefs = self.beliefs[period // self.epoch_periods]
+        freight = self.freight
+        delay = None if freight is None else freight.return_delay
         return Exogenous(
             self.known(period),
             self.demand[period],
             shipments,
-            None,
-            None,
+            None if freight is None else freight.parcels[period],
+            None if freight is None else freight.volume[period],
             self.promise(period),
             beliefs,
+            None if delay is None else delay[period],
         )
 
     def digests(self) -> Array:
-        """(B,) CRC-32 of demand, arrivals' leads and fractions, beliefs and limits, bit by bit.
+        """(B,) CRC-32 of demand, arrivals, beliefs, limits and freight, bit by bit.
 
         Quotes, forecasts and announcements, which come of the same draws, and the start day are
         left out, and so are limits that are the same in all tapes. Equal tapes have equal digests;
@@ -185,6 +196,9 @@ class Tape:
         drawn = (self.demand, self.lead, self.fraction, self.beliefs)
         parts = [np.asarray(a) for a in drawn if a is not None]
         parts += [np.asarray(self.limits[field]) for field in sorted(self.announced)]
+        if self.freight is not None:
+            of_trucks = (self.freight.volume, self.freight.return_delay)
+            parts += [np.asarray(part) for part in of_trucks if part is not None]
         return np.array(
             [
                 zlib.crc32(b"".join(np.ascontiguousarray(part[:, b]).tobytes() for part in parts))
@@ -213,6 +227,8 @@ class TapeSource:
     beliefs: Beliefs | None = None  # of sellers; None: nobody holds any
     outlook_days: tuple[int, ...] = OUTLOOK_DAYS  # ascending
     outlook_periods: int = 1  # periods between forecasts over these days
+    background: BackgroundFreight | None = None  # None: trucks carry nothing else
+    returns: ReturnDelays | None = None  # None: trucks come back on time
 
     def draw(self, params: Params, replicas: Sequence[Streams], periods: int) -> Tape:
         """Draws one tape per entry of `replicas`; a replica's tape depends on its streams alone.
@@ -279,10 +295,28 @@ class TapeSource:
             start_day=make(starts),
             beliefs=join(believed) if believed else None,
             launch_day=_launch_days(make, paths) if believed else None,
+            freight=self._freight(make, join, replicas, periods),
         )
         if self.recorder is None:
             return tape
         return dataclasses.replace(tape, recorded=self.recorder.record(params, tape))
+
+    def _freight(
+        self, make: Any, stack: Any, replicas: Sequence[Streams], periods: int
+    ) -> FreightTape | None:
+        """What else trucks carry, and when they come back."""
+        if self.background is None:
+            return None
+        return freight_tape(
+            self.background,
+            self.returns,
+            truck_lane_names(self.network),
+            replicas,
+            periods,
+            self.network.periods_per_day,
+            make,
+            stack,
+        )
 
     def _limits(
         self, make: Any, join: Any, replicas: Sequence[Streams], starts: list[int], periods: int

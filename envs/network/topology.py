@@ -3,52 +3,29 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Values: TypeAlias = Any
-"""A number or an array-like when given; a checked, read-only NumPy array afterwards."""
+from stockyard.envs.network.checks import Floats, Ints, Values
+from stockyard.envs.network.checks import check as _check
+from stockyard.envs.network.checks import floats as _floats
+from stockyard.envs.network.checks import indices as _indices
+from stockyard.envs.network.checks import ints as _ints
+from stockyard.envs.network.freight import Freight, truck_volumes
 
-
-def _check(condition: bool, field: str, problem: str) -> None:
-    if not condition:
-        raise ValueError(f"{field}: {problem}")
-
-
-def _floats(value: object, shape: tuple[int, ...], field: str, minimum: float = 0.0) -> Floats:
-    """Broadcasts `value` to `shape`; refuses NaN, values below `minimum` and wrong shapes."""
-    try:
-        array = np.broadcast_to(np.asarray(value, dtype=np.float64), shape).copy()
-    except (TypeError, ValueError):
-        raise ValueError(f"{field}: cannot be broadcast to shape {shape}, got {value!r}") from None
-    _check(not np.isnan(array).any(), field, "holds NaN")
-    _check(bool((array >= minimum).all()), field, f"must be >= {minimum:g}")
-    array.setflags(write=False)
-    return array
-
-
-def _ints(value: object, shape: tuple[int, ...], field: str, low: int, high: int) -> Ints:
-    try:
-        array = np.broadcast_to(np.asarray(value, dtype=np.int64), shape).copy()
-    except (TypeError, ValueError):
-        raise ValueError(f"{field}: cannot be broadcast to shape {shape}, got {value!r}") from None
-    _check(
-        bool(((array >= low) & (array <= high)).all()),
-        field,
-        f"must lie in [{low}, {high}], got {array.tolist()}",
-    )
-    array.setflags(write=False)
-    return array
-
-
-def _indices(value: object, field: str, size: int) -> Ints:
-    array = np.asarray(value, dtype=np.int64)
-    _check(array.ndim == 1, field, "must be a list of indices")
-    return _ints(array, array.shape, field, 0, size - 1)
+__all__ = [
+    "InboundLanes",
+    "Network",
+    "OutboundLanes",
+    "Products",
+    "Promise",
+    "Rank",
+    "Substitution",
+    "TransferLanes",
+    "Values",
+]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,6 +156,7 @@ class Network:
     undated_share: float = 0.0  # share of parcels without a deadline; with `slack_mix` sums to 1
     parcel_volume_factor: float = 1.5  # parcel ft3 = factor * unit volume + fixed (MODEL 2.6)
     parcel_volume_fixed: float = 0.35  # ft3
+    freight: Freight | None = None  # what trucks share; None: they come from nowhere
     node_latitude: Sequence[float] = ()  # degrees; for maps only
     node_longitude: Sequence[float] = ()
 
@@ -214,6 +192,8 @@ class Network:
         else:
             limited = np.isfinite(self.outbound.truck_volume).any()
             _check(not limited, "slack_mix", "is needed where outbound lanes run trucks")
+        if self.freight is not None:
+            object.__setattr__(self, "freight", self.freight.checked(self))
         self._check_acyclic()
 
     def _checked_inbound(self, n: int, p: int, v: int) -> InboundLanes:
@@ -299,6 +279,17 @@ class Network:
         return bool(np.isfinite(self.transfers.truck_volume).any())
 
     @functools.cached_property
+    def truck_volume(self) -> Floats:
+        """What a truck of each truck lane takes, (L,) ft3; inf where a lane needs none."""
+        return truck_volumes(self)
+
+    @property
+    def num_parcel_lanes(self) -> int:
+        """Number of lanes with bins of parcels, F: outbound lanes, and what `Freight` adds."""
+        outs = len(self.outbound.node)
+        return outs if self.freight is None else len(self.freight.fee_weight)
+
+    @functools.cached_property
     def carries(self) -> npt.NDArray[np.bool_]:
         """(E_in, P) whether an inbound lane carries a product."""
         return np.asarray(self.inbound.supplier >= 0)
@@ -334,7 +325,7 @@ class Network:
         return Promise(0, tuple(self.acceptance_by_tier))
 
     def ranks(self, promise: Promise | None = None) -> tuple[Rank, ...]:
-        """The order in which regions ask nodes: by delivery tier, then tariff, then lane.
+        """The order in which regions ask nodes: by delivery tier, tariff, distance, then lane.
 
         A lane faster than the fastest tier on offer delivers, and is accepted, at that tier.
         """
@@ -346,7 +337,8 @@ class Network:
         lists = []
         for region in regions:
             own = np.flatnonzero(lanes.region == region)
-            lists.append(own[np.lexsort((own, lanes.tariff[own], tier[own]))].tolist())
+            keys = (own, lanes.distance[own], lanes.tariff[own], tier[own])
+            lists.append(own[np.lexsort(keys)].tolist())
         willing = np.ones(self.num_regions)
         ranks = []
         for k in range(max(len(own) for own in lists)):

@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stockyard.envs.network.accounting import cash_flows, sellers_stock_value, stock_value
+from stockyard.envs.network.accounting import (
+    cash_flows,
+    freight_due,
+    sellers_stock_value,
+    stock_value,
+)
 from stockyard.envs.network.arrays import UNLIMITED, Array, batch_fastest
 from stockyard.envs.network.dynamics import step
 from stockyard.envs.network.economics import Economics
@@ -15,7 +20,15 @@ from stockyard.envs.network.forecast import Forecaster
 from stockyard.envs.network.params import Backend, Params, array_maker
 from stockyard.envs.network.seller_traits import Sellers
 from stockyard.envs.network.standing_rules import Rule
-from stockyard.envs.network.state import Decisions, Flows, Ledger, SellerState, State
+from stockyard.envs.network.state import (
+    Decisions,
+    Flows,
+    FreightState,
+    Ledger,
+    SellerState,
+    State,
+    TruckPlan,
+)
 from stockyard.envs.network.tapes import Tape, TapeSource
 from stockyard.envs.network.topology import Network
 
@@ -105,7 +118,7 @@ class World:
         empty = np.zeros((len(network.inbound.head), p))
         inbound = tuple(everywhere(units) for units in self.opening.inbound)
         bins = len(network.slack_mix) + 2
-        parcels = everywhere(np.zeros((len(network.outbound.node), bins)))
+        parcels = everywhere(np.zeros((network.num_parcel_lanes, bins)))
         return State(
             on_hand=everywhere(self.opening.on_hand),
             yard=everywhere(np.zeros((network.num_nodes, p))) if params.has_docks else None,
@@ -122,6 +135,7 @@ class World:
                 + sum(self.opening.inbound, start=empty).sum(axis=0)
             ),
             sellers=None if self.sellers is None else self._opening_sellers(everywhere),
+            freight=None if network.freight is None else self._idle_fleet(everywhere),
         )
 
     def _opening_sellers(self, everywhere: Any) -> SellerState:
@@ -146,6 +160,19 @@ class World:
             cut=by_product,
             sales=everywhere(rate),
             in_stock=by_product + 1.0,
+        )
+
+    def _idle_fleet(self, everywhere: Any) -> FreightState:
+        """All trucks at their pools, all drivers rested, nothing on its way to a hub."""
+        freight, returns = self.network.freight, self.source.returns
+        assert freight is not None
+        longest = int(freight.round_trip.max()) + (0 if returns is None else returns.longest)
+        hours = np.minimum(freight.most_hours, UNLIMITED) if freight.limits_hours else None
+        return FreightState(
+            away=everywhere(np.zeros((longest, len(freight.pools)))),
+            hours=None if hours is None else everywhere(hours),
+            to_hub=(),
+            to_hub_volume=(),
         )
 
 
@@ -193,7 +220,10 @@ def simulate(
         exogenous = tape.at(period + k)
         known = exogenous.revealed
         orders, limits = decisions.orders, decisions.limits
-        transfers, trucks = decisions.transfers, decisions.trucks
+        transfers = decisions.transfers
+        plan: Any = TruckPlan(
+            decisions.trucks, decisions.expedite, decisions.spot, decisions.via_hub
+        )
         if (period + k) % world.source.epoch_periods:
             orders = None  # no review in this period
         elif orders is None and "replenish" in rules:
@@ -209,10 +239,19 @@ def simulate(
             transfers = None  # what was asked for has been taken
         elif transfers is None and "place" in rules:
             transfers = rules["place"](params, state, known)
-        if trucks is None and "dispatch" in rules:
-            trucks = rules["dispatch"](params, state, known)
+        if plan.trucks is None and "dispatch" in rules:
+            ruled = rules["dispatch"](params, state, known)
+            plan = ruled if isinstance(ruled, TruckPlan) else plan._replace(trucks=ruled)
         decided = Decisions(
-            orders, transfers, limits, trucks, decisions.expedite, terms, decisions.choices
+            orders,
+            transfers,
+            limits,
+            plan.trucks,
+            plan.expedite,
+            terms,
+            decisions.choices,
+            plan.spot,
+            plan.via_hub,
         )
         state, moved = step(params, state, decided, exogenous)
         flows.append(moved)
@@ -252,7 +291,7 @@ def stock_values(params: Params, state: State, outlook: Mapping[int, Array]) -> 
     Changes of the values are the accounts of these names.
     """
     if params.economics.valuation == "none" or not outlook:
-        return {}
+        return {} if state.freight is None else {"inventory_value": -freight_due(params, state)}
     cover = outlook[round(params.economics.value_cover_days)]
     values = {"inventory_value": stock_value(params, state, cover)}
     if params.sellers is not None:
@@ -261,5 +300,5 @@ def stock_values(params: Params, state: State, outlook: Mapping[int, Array]) -> 
 
 
 def value_of(params: Params, state: State, outlook: Mapping[int, Array]) -> Array | None:
-    """Value of the retailer's stock, (B,) USD; None where nothing is valued."""
+    """Value of the retailer's stock less what waiting parcels will cost, (B,) USD; None: none."""
     return stock_values(params, state, outlook).get("inventory_value")

@@ -70,7 +70,11 @@ def build_world(
     if size not in SIZES:
         raise ValueError(f"size: unknown {size!r}; known: {', '.join(SIZES)}")
     given = _resolved(scenario)
-    if isinstance(given, Scenario):
+    if isinstance(given, Scenario) and task == "truck_fill":
+        from stockyard.envs.scenarios.trucking import build_trucking
+
+        world = build_trucking(given, size, demand)
+    elif isinstance(given, Scenario):
         from stockyard.envs.scenarios.retail import build_retail
 
         world = build_retail(given, size, task, demand)

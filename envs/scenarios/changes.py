@@ -11,6 +11,7 @@ from stockyard.envs.network.shocks import DemandShock, Launches, Season
 from stockyard.envs.network.topology import Network, Promise
 from stockyard.envs.network.windows import Window
 from stockyard.envs.scenarios.catalogue import between_ranks
+from stockyard.envs.scenarios.checks import POOL_LIMITS
 from stockyard.envs.scenarios.presets import Retail, Size
 from stockyard.envs.scenarios.scenario import Change, LimitChange, Scenario, span
 
@@ -102,6 +103,7 @@ def limit_changes(
             one_of_affected=change.limit != "supplier" and change.nodes == "one_centre",
         )
         for change in scenario.limit_changes
+        if change.limit not in POOL_LIMITS
     )
 
 

@@ -148,13 +148,19 @@ def _flat(value: Any) -> list[Any]:
     return [entry for part in value for entry in _flat(part)]
 
 
+POOL_LIMITS = ("fleet", "driver_hours", "spot", "carrier")
+"""Limits of pools of trucks; where there are none, changes of them mean nothing."""
+
 CHANGE: Ranges = {
     "start": SHARE,
     "days": COUNT,
     "offset_days": ANY,
     "products": SHARE,
     "suppliers": SHARE,
-    "limit": ("storage", "receiving", "outbound", "supplier", "yard", "storage_rent"),
+    "limit": (
+        *("storage", "receiving", "outbound", "supplier", "yard", "storage_rent"),
+        *POOL_LIMITS,
+    ),
     "nodes": ("all", "docks", "centres", "regional", "local", "one_centre"),
 }
 LEAD_CHANGE: Ranges = {**CHANGE, "factor": POSITIVE}
@@ -205,4 +211,12 @@ SELLERS: Ranges = {
     "most_cut": Between(0.0, 0.5),
     "payment": ("uniform", "pay_as_bid"),
     "promotion_share": BELOW_ONE,
+}
+TRUCKING: Ranges = {
+    **dict.fromkeys(("truckloads_per_day", "truck_ft3", "payload_lb", "wave_sd"), POSITIVE),
+    **dict.fromkeys(("parcel_lb_per_ft3", "pallet_lb_per_ft3", "fleet_days"), POSITIVE),
+    **dict.fromkeys(("miles_per_wave", "spot_factor", "cost_per_mile"), POSITIVE),
+    **dict.fromkeys(("near_share", "common_share", "hub_share"), SHARE),
+    **dict.fromkeys(("slack_shares", "pallet_slack_shares", "return_shares", "waves"), SHARE),
+    "fill_of_value": Between(0.0, 1.0, "(]"),
 }

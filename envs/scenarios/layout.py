@@ -40,7 +40,7 @@ def great_circle_miles(
     return np.asarray(2.0 * EARTH_RADIUS_MILES * np.arcsin(np.sqrt(half)))
 
 
-def _greedy_median(distance: Floats, weight: Floats, count: int) -> list[int]:
+def greedy_median(distance: Floats, weight: Floats, count: int) -> list[int]:
     """Greedy k-median: each choice lowers the weighted distance to the nearest choice most."""
     chosen: list[int] = []
     nearest = np.full(distance.shape[0], np.inf)
@@ -79,12 +79,12 @@ def lay_out(size: Size) -> Layout:
     population = np.array([metros.population[home == region].sum() for region in regions])
     share = population / population.sum()
     among = apart[np.ix_(regions, regions)]
-    regional = _greedy_median(among, share, min(size.num_regional_centres, len(regions)))
+    regional = greedy_median(among, share, min(size.num_regional_centres, len(regions)))
     by_share = np.argsort(-share, kind="stable").tolist()
     free = [r for r in by_share if r not in regional]
     local = [(free + by_share)[k % len(by_share)] for k in range(size.num_local_centres)]
     centres = [int(regions[r]) for r in regional + local]
-    docks = _greedy_median(apart[centres], np.ones(len(centres)), size.num_crossdocks)
+    docks = greedy_median(apart[centres], np.ones(len(centres)), size.num_crossdocks)
     node_metro = np.array(docks + centres)
     kinds = (
         ["IXD"] * len(docks) + ["FC"] * len(regional) + [f"FC-local-{k}" for k in range(len(local))]

@@ -142,7 +142,21 @@ PLACEMENT: dict[str, Any] = {
 }
 """Placement: what it overrides of `Retail`."""
 
-OVERRIDES = {"placement": PLACEMENT, "restock_limits": RESTOCK_LIMITS}
+TRUCK_FILL: dict[str, Any] = {
+    "day_of_week": 0.24,
+    # shelves and docks that do not bind: what is missing waits for a truck
+    "crossdock_space_days": 10.0,
+    "regional_space_days": 24.0,
+    "crossdock_receiving": 2.0,
+    "centre_receiving": 3.0,
+}
+"""Truck fill: what it overrides of `Retail`; the trucks themselves are in `trucking.Trucking`."""
+
+OVERRIDES = {
+    "placement": PLACEMENT,
+    "restock_limits": RESTOCK_LIMITS,
+    "truck_fill": TRUCK_FILL,
+}
 """Task -> what it overrides of `Retail`; other tasks override nothing."""
 
 SIZE_OVERRIDES: dict[tuple[str, str], dict[str, int]] = {
@@ -152,6 +166,28 @@ SIZE_OVERRIDES: dict[tuple[str, str], dict[str, int]] = {
         "num_products": 3000,
         "num_sellers": 500,
         "horizon_days": 336,
+    },
+    # no local centres: 6, 40 and 400 lanes to customers
+    ("truck_fill", "small"): {
+        "num_regional_centres": 2,
+        "num_local_centres": 0,
+        "horizon_days": 28,
+        "sources_per_region": 2,
+    },
+    ("truck_fill", "medium"): {
+        "num_regional_centres": 5,
+        "num_local_centres": 0,
+        "num_products": 40,
+        "horizon_days": 28,
+        "sources_per_region": 5,
+    },
+    ("truck_fill", "large"): {
+        "num_crossdocks": 2,
+        "num_regional_centres": 40,
+        "num_local_centres": 0,
+        "num_products": 40,
+        "horizon_days": 28,
+        "sources_per_region": 16,
     },
     ("placement", "small"): {"num_products": 24, "horizon_days": 84},
     ("placement", "medium"): {"horizon_days": 84},

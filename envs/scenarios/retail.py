@@ -65,7 +65,9 @@ FIT_TAPES = 64
 """Bootstrapped training tapes from which the forecast of a replayed panel is fitted."""
 
 
-def build_retail(scenario: Scenario, size: str, task: str, demand: Any = None) -> World:
+def build_retail(
+    scenario: Scenario, size: str, task: str, demand: Any = None, layout: Layout | None = None
+) -> World:
     """Builds the world of a scenario.
 
     Args:
@@ -73,11 +75,12 @@ def build_retail(scenario: Scenario, size: str, task: str, demand: Any = None) -
         size: "small", "medium" or "large".
         task: name of the task.
         demand: a `DemandPanel` to replay, or a demand process, instead of the scenario's own.
+        layout: where things are; None: laid out over the country.
     """
     retail, dims = retail_of(task, scenario.retail), size_of(size, task)
     if isinstance(demand, DemandPanel) or (demand is None and scenario.source == "panel"):
         return _replayed(scenario, dims, retail, task, demand)
-    layout = lay_out(dims)
+    layout = lay_out(dims) if layout is None else layout
     names = tuple(f"product-{k:04d}" for k in range(dims.num_products))
     owner = owners(dims.num_products, dims.num_sellers, retail)
     products = draw_products(names, retail, owner)

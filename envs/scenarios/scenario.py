@@ -21,6 +21,7 @@ from stockyard.envs.network.shocks import DemandShock, Launches, Season
 from stockyard.envs.network.windows import Window
 from stockyard.envs.scenarios import checks
 from stockyard.envs.scenarios.presets import Retail, SellerSettings
+from stockyard.envs.scenarios.trucking_presets import Trucking
 
 NAMED = Path(__file__).parent / "named"
 """The scenarios that come with the project, a file each."""
@@ -91,6 +92,9 @@ class LimitChange(Change):
         super().check(where)
         if self.limit in ("supplier", "storage_rent") and self.nodes != "all":
             raise ValueError(f"{where}.nodes: means nothing for the limit {self.limit!r}")
+        of_pools = ("all", "centres", "one_centre")
+        if self.limit in checks.POOL_LIMITS and self.nodes not in of_pools:
+            raise ValueError(f"{where}.nodes: must be one of {of_pools} for {self.limit!r}")
         if self.limit != "supplier" and tuple(self.suppliers) != (0.0, 1.0):
             raise ValueError(f"{where}.suppliers: means nothing for the limit {self.limit!r}")
 
@@ -118,6 +122,7 @@ class Scenario:
     retail: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of presets.Retail
     economics: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of Economics
     demand: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of MartingaleDemand
+    trucking: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of Trucking
     season: Mapping[str, Any] | None = None  # of network.shocks.Season
     rent_season: Mapping[str, Any] | None = None  # of network.capacities.RentSeason
     launches: Mapping[str, Any] | None = None  # of network.shocks.Launches; start, share
@@ -140,6 +145,7 @@ class Scenario:
         self._check_mapping("sellers", SellerSettings, checks.SELLERS)
         not_plain = ("baseline", "shares", "season", "shocks", "launches")
         self._check_mapping("demand", MartingaleDemand, checks.DEMAND, not_plain)
+        self._check_mapping("trucking", Trucking, checks.TRUCKING)
         self._check_mapping("season", Season, checks.SEASON)
         self._check_mapping("rent_season", RentSeason, checks.RENT_SEASON)
         self._check_launches()
@@ -206,7 +212,7 @@ class Scenario:
                 part(**_tuples(checks.known_fields(part, entry, f"{field}[{k}]")))
                 for k, entry in enumerate(entries)
             )
-        for field in ("retail", "economics", "demand", "sellers"):
+        for field in ("retail", "economics", "demand", "sellers", "trucking"):
             given = values.get(field)
             given = {} if given is None else given
             values[field] = _tuples(given) if isinstance(given, Mapping) else given

@@ -119,7 +119,7 @@ def share_where(condition: Array, like: Array) -> Array:
     return all_sum(ones) / math.prod(condition.shape[1:])
 
 
-TASKS = ("replenishment", "placement", "restock_limits", "network")
+TASKS = ("replenishment", "placement", "restock_limits", "truck_fill", "network")
 """Known tasks."""
 
 
@@ -144,6 +144,7 @@ def make_task(
     from stockyard.envs.tasks.placement import Placement
     from stockyard.envs.tasks.replenishment import Replenishment
     from stockyard.envs.tasks.restock_limits import RestockLimits
+    from stockyard.envs.tasks.truck_fill import TruckFill
 
     check_task(name)
     if objective is not None and name != "restock_limits":
@@ -155,4 +156,6 @@ def make_task(
         raise ValueError("slots: only stockyard/Network-v0 leaves the choice of slots")
     if name == "restock_limits":
         return RestockLimits(world, objective)
+    if name == "truck_fill":
+        return TruckFill(world)
     return Placement(world) if name == "placement" else Replenishment(world)
