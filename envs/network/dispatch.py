@@ -100,12 +100,10 @@ def _run_fleet(
     lanes, revealed = lane_plan(params), exogenous.revealed
     at_hand, hours = own_at_hand(fleet, revealed), hours_at_hand(params, fleet, revealed)
     own, spot = _assigned(params, state, plan, staged, exogenous, at_hand, hours)
-    room = (own + spot) * params.a.truck_volume
+    room = (own + spot) * params.a.truck_volume + (1.0 - params.a.has_trucks) * UNLIMITED
     staged_load = None
     if params.network.has_transfer_trucks and staged is not None:
-        free = room + (1.0 - params.a.has_trucks) * UNLIMITED
-        state, taken = load_transfers(params, state, staged, free[:, lanes.transfers])
-        staged_load = taken * params.a.has_trucks[lanes.transfers]
+        state, staged_load = load_transfers(params, state, staged, room[:, lanes.transfers])
     loaded = load_bins(bins_of(parcels, volume), lanes.room_of_bins(room, staged_load))
     left, left_volume = stack(loaded.left.parcels, axis=2), stack(loaded.left.volume, axis=2)
     ridden = None
@@ -123,7 +121,8 @@ def _run_fleet(
         hours_left=fleet.hours,
         own=own,
         spot=spot,
-        load=lanes.on_trucks(
+        load=params.a.has_trucks
+        * lanes.on_trucks(
             _total(loaded.gone.volume), None if ridden is None else ridden.load, staged_load
         ),
         sent_to_hub=None if ridden is None else ridden.parcels,
@@ -148,7 +147,8 @@ def _assigned(
     """Own and hired trucks of each truck lane, (B, L) each."""
     wanted = plan.trucks
     assert wanted is not None
-    waiting, due = waiting_on_lanes(params, state.parcel_volume, plan.via_hub, staged)
+    products = None if staged is None else weighted_sum(staged, params.a.volume)
+    waiting, due = waiting_on_lanes(params, state.parcel_volume, plan.via_hub, products)
     own = grant(params, wanted, due, waiting, at_hand, hours)
     if plan.spot is None:
         return own, own * 0.0
@@ -173,13 +173,12 @@ def waiting_on_lanes(
         params: a network with `Freight`.
         volume: (B, F, K+3) ft3 in bins.
         via_hub: (B, E_out) share of each lane's parcels that may take the linehaul; None: none.
-        staged: (B, E_tr, P) units staged; None: none.
+        staged: (B, E_tr) ft3 of the network's own products that wait; None: none.
     """
     lanes = lane_plan(params)
     riders = rider_volumes(params, volume, via_hub) if lanes.num_linehauls else None
-    products = None if staged is None else weighted_sum(staged, params.a.volume)
     waiting = lanes.on_trucks(
-        product_sum(volume), None if riders is None else riders.waiting, products
+        product_sum(volume), None if riders is None else riders.waiting, staged
     )
     due = lanes.on_trucks(
         volume[:, :, 0] + volume[:, :, 1], None if riders is None else riders.due, None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stockyard.envs.network.arrays import Array, as_like, at_least, namespace
+from stockyard.envs.network.arrays import Array, as_like, at_least, namespace, weighted_sum
 from stockyard.envs.network.dispatch import waiting_on_lanes
 from stockyard.envs.network.lanes import lane_plan
 from stockyard.envs.network.params import Params, array_maker
@@ -23,15 +23,18 @@ class Loads(NamedTuple):
     due: Array  # it cannot wait for the next wave
 
 
-def loads_of(params: Params, state: State, via_hub: Array | None = None) -> Loads:
+def loads_of(
+    params: Params, volume: Array, staged: Array | None, via_hub: Array | None = None
+) -> Loads:
     """What waits where the network has `Freight`.
 
     Args:
         params: the network.
-        state: start of a period.
+        volume: (B, F, K+3) ft3 in bins.
+        staged: (B, E_tr) ft3 of the network's own products that wait; None: none.
         via_hub: (B, E_out) share of each lane's parcels that may take the linehaul; None: none.
     """
-    waiting, due = waiting_on_lanes(params, state.parcel_volume, via_hub, state.staged)
+    waiting, due = waiting_on_lanes(params, volume, via_hub, staged)
     size = at_least(params.a.truck_volume, 1.0)
     return Loads(waiting / size, due / size)
 
@@ -85,14 +88,27 @@ class Thresholds(NamedTuple):
     via_hub: Array | None  # share of each lane's parcels that may take the linehaul
 
 
-def plan_by(params: Params, state: State, thresholds: Thresholds) -> TruckPlan:
-    """Trucks by `trucks_for`, hired ones for what is due; carriers take what is left of that."""
-    assert state.parcels is not None
-    loads = loads_of(params, state, thresholds.via_hub)
+def staged_volume(params: Params, state: State) -> Array | None:
+    """What waits of the network's own products for a truck, (B, E_tr) ft3; None: none."""
+    return None if state.staged is None else weighted_sum(state.staged, params.a.volume)
+
+
+def plan_by(
+    params: Params, volume: Array, staged: Array | None, thresholds: Thresholds
+) -> TruckPlan:
+    """Trucks by `trucks_for`, hired ones for what is due; carriers take what is left of that.
+
+    Args:
+        params: the network.
+        volume: (B, F, K+3) ft3 in bins.
+        staged: (B, E_tr) ft3 of the network's own products that wait; None: none.
+        thresholds: what decides.
+    """
+    loads = loads_of(params, volume, staged, thresholds.via_hub)
     only_due = loads._replace(waiting=loads.due * 0.0)
     return TruckPlan(
         trucks=trucks_for(loads, thresholds.hold, thresholds.patience),
-        expedite=state.parcels[:, :, 0] * 0.0 + 1.0,
+        expedite=volume[:, :, 0] * 0.0 + 1.0,
         spot=trucks_for(only_due, thresholds.hold * 0.0, thresholds.spot_patience),
         via_hub=thresholds.via_hub,
     )
@@ -130,4 +146,5 @@ class HoldRule:
 
     def __call__(self, params: Params, state: State, revealed: Revealed) -> TruckPlan:
         """Returns the plan."""
-        return plan_by(params, state, self.thresholds(params, state, revealed))
+        thresholds = self.thresholds(params, state, revealed)
+        return plan_by(params, state.parcel_volume, staged_volume(params, state), thresholds)

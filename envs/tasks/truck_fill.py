@@ -20,7 +20,12 @@ from stockyard.envs.network.arrays import (
 from stockyard.envs.network.fleet import fleet_plan
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import Decisions, TruckPlan
-from stockyard.envs.network.truck_rules import HoldRule, Thresholds, plan_by
+from stockyard.envs.network.truck_rules import (
+    HoldRule,
+    Thresholds,
+    plan_by,
+    staged_volume,
+)
 from stockyard.envs.network.world import Stretch, World
 from stockyard.envs.tasks.retail_fields import boxes
 from stockyard.envs.tasks.task import Decoded, View, share_where
@@ -345,7 +350,8 @@ class TruckFill:
                 via = turned + base.via_hub - 2.0 * turned * base.via_hub
         return plan_by(
             params,
-            view.state,
+            view.state.parcel_volume,
+            staged_volume(params, view.state),
             Thresholds(
                 hold=base.hold + given["hold"],
                 patience=base.patience * factor,
