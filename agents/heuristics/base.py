@@ -225,7 +225,7 @@ class Heuristic(abc.ABC):
     def _predict(
         self, observation: Observation, state: Any, episode_start: Starts
     ) -> tuple[npt.NDArray[Any], Any]:
-        is_single = observation["inventory_position"].ndim == 1
+        is_single = next(iter(observation.values())).ndim == 1
         if is_single:
             observation = {name: np.asarray(values)[None] for name, values in observation.items()}
             episode_start = None if episode_start is None else np.atleast_1d(episode_start)
