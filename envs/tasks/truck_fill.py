@@ -19,7 +19,7 @@ from stockyard.envs.network.arrays import (
 )
 from stockyard.envs.network.fleet import fleet_plan
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Decisions, TruckPlan
+from stockyard.envs.network.state import Decisions, Flows, Ledger, TruckPlan
 from stockyard.envs.network.truck_rules import (
     HoldRule,
     Thresholds,
@@ -28,7 +28,7 @@ from stockyard.envs.network.truck_rules import (
 )
 from stockyard.envs.network.world import Stretch, World
 from stockyard.envs.tasks.retail_fields import boxes
-from stockyard.envs.tasks.task import Decoded, View, share_where
+from stockyard.envs.tasks.task import Decoded, View, retailers_accounts, share_where
 from stockyard.envs.tasks.truck_fields import MOST_TRUCKS, Memory, TruckBooks, TruckFields
 
 MODES = ("threshold", "trucks", "residual", "quantity")
@@ -377,6 +377,10 @@ class TruckFill:
                 for name, part in self.parts["quantity"].items()
             }
         )
+
+    def accounts(self, params: Params, ledger: Ledger, flows: tuple[Flows, ...]) -> Ledger:
+        """The retailer's accounts: the reward is minus what freight costs."""
+        return retailers_accounts(ledger)
 
     def cost(self, params: Params, stretch: Stretch) -> npt.NDArray[np.float64]:
         """Late parcels of a step over the mean number that joins in one, (B,)."""
