@@ -1,6 +1,6 @@
 """Key figures of a step, beside the reward: what a supply chain manager would ask first."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from stockyard.envs.network.arrays import (
     Array,
+    all_sum,
     as_like,
     at_least,
     at_most,
@@ -19,7 +20,7 @@ from stockyard.envs.network.arrays import (
 from stockyard.envs.network.economics import party_balances
 from stockyard.envs.network.fulfil import CAUSES, lost_by_cause
 from stockyard.envs.network.params import Params
-from stockyard.envs.network.state import Ledger
+from stockyard.envs.network.state import Flows, Ledger
 from stockyard.envs.network.world import Stretch
 from stockyard.envs.seller_metrics import seller_figures
 from stockyard.envs.tasks.referee import surpluses
@@ -95,7 +96,9 @@ def summarise(
     daily demand, at most 365. speed_share_*: share of sold units by delivery tier. abandon_rate:
     share of demand given up because the promise was slow. substitution_rate: share sold as a
     substitute. lost_*: units by cause. utilisation_*: share of a capacity used; of trucks, the
-    load of the parcel trucks that ran. late_share: parcels newly late of parcels that joined.
+    load of the parcel trucks that ran, where lanes share pools of all trucks. late_share: parcels
+    newly late of parcels that joined. Of shared pools: trucks that ran, their loads in truckloads,
+    the share of hired ones, the share of parcels by carriers, and of ft3 through hubs.
     surplus_*: USD by party, that of the sellers in cash; where sellers decide, in full books, with
     the figures of `seller_metrics.seller_figures`. is_pareto_better: 1 where no party is worse off
     so far than under the reference rule. `in_detail` False leaves out all that a textbook does not
@@ -126,6 +129,8 @@ def summarise(
         late = product_sum(_sum([f.newly_late for f in flows if f.newly_late is not None]))
         joined = product_sum(_sum([f.joined for f in flows if f.joined is not None]))
         figures["late_share"] = late / at_least(joined, 1e-9)
+    if params.network.freight is not None:
+        figures |= _trucks_of_pools(params, flows)
     if "sales" in ledger:
         balances = party_balances(ledger)
         figures["surplus_retailer"] = balances["retailer"]
@@ -221,9 +226,36 @@ def _utilisation(params: Params, view: View, stretch: Stretch) -> dict[str, Arra
         figures["utilisation_outbound"] = used([f.sold for f in flows], "outbound_capacity", nodes)
     loads = [f.dispatched_volume for f in flows if f.dispatched_volume is not None]
     trucks = [f.trucks for f in flows if f.trucks is not None]
-    if loads and trucks:
+    ran = [f.freight for f in flows if f.freight is not None]
+    if ran:  # linehauls and transfers too
+        load = product_sum(_sum([f.load for f in ran]))
+        room = weighted_sum(_sum(trucks), params.a.has_trucks * params.a.truck_volume)
+        figures["utilisation_trucks"] = load / at_least(room, 1e-9)
+    elif loads and trucks:
         first = len(params.network.transfers.tail)
         room = (_sum(trucks) * params.a.truck_volume)[:, first:]
         load = product_sum(_sum(loads)) * params.a.has_trucks[first:]
         figures["utilisation_trucks"] = product_sum(load) / at_least(product_sum(room), 1e-9)
+    return figures
+
+
+def _trucks_of_pools(params: Params, flows: Sequence[Flows]) -> dict[str, Array]:
+    """Trucks that ran in a step, and what went by hired ones, by carriers and through hubs."""
+    ran = [f.freight for f in flows if f.freight is not None]
+    own, spot = (product_sum(_sum([getattr(f, name) for f in ran])) for name in ("own", "spot"))
+    joined, joined_ft3, expedited = (
+        product_sum(_sum([getattr(f, name) for f in flows]))
+        for name in ("joined", "joined_volume", "expedited")
+    )
+    figures = {
+        "trucks": own + spot,
+        "truckloads": product_sum(
+            _sum([f.load for f in ran]) / at_least(params.a.truck_volume, 1e-9)
+        ),
+        "spot_share": spot / at_least(own + spot, 1e-9),
+        "carrier_share": expedited / at_least(joined, 1e-9),
+    }
+    if ran[0].sent_to_hub_volume is not None:
+        sent = all_sum(_sum([f.sent_to_hub_volume for f in ran]))
+        figures["hub_share"] = sent / at_least(joined_ft3, 1e-9)
     return figures

@@ -169,9 +169,7 @@ class TruckProgram:
                 self._put(self.own_rows[t, pool[away]], self.own[sent, away], 1.0)
         self._put(self.spot_rows[:, pool], self.spot, 1.0)
         of_bins = pool[np.arange(lanes.num_lanes)[lanes.plan.truck_lane]]
-        self._put(
-            self.carrier_rows[:, of_bins].T, self.by_carrier, 1.0 / self.parcel[:, None]
-        )
+        self._put(self.carrier_rows[:, of_bins].T, self.by_carrier, 1.0 / self.parcel[:, None])
 
     @functools.cached_property
     def cost(self) -> Floats:

@@ -34,6 +34,7 @@ MODES = {
         "residual",
         "quantity",
     ),
+    "trucks": ("threshold", "trucks", "residual", "quantity"),
 }
 EVERY = [
     pytest.param(name, mode, marks=pytest.mark.wheel if (name, mode) == ("steady", "cover") else ())
@@ -41,7 +42,10 @@ EVERY = [
     for mode in modes
 ]
 THREE = ("steady", "real", "lost_sales")
-MORE = (*THREE, "serial", "stores", "dispatch", "placement", "restock", "network", "real_network")
+MORE = (
+    *(*THREE, "serial", "stores", "dispatch", "placement", "restock", "trucks", "network"),
+    "real_network",
+)
 
 
 def info_of(info: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ ID = "stockyard/Replenishment-v0"
 NETWORK = "stockyard/Network-v0"
 PLACEMENT = "stockyard/Placement-v0"
 RESTOCK = "stockyard/RestockLimits-v0"
+TRUCKS = "stockyard/TruckFill-v0"
 
 LOST = textbook.lost_sales(
     demand=textbook.Poisson(5), lead_time=2, holding_cost=1, penalty_cost=9, horizon=20
@@ -36,6 +37,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     "dispatch": textbook.deadline_dispatch(textbook.Poisson(5), 2, 6, 12, 1, 9, horizon=20),
     "placement": {"id": PLACEMENT, "scenario": "steady", "horizon": 14},
     "restock": {"id": RESTOCK, "scenario": "steady", "horizon": 224},
+    "trucks": {"id": TRUCKS, "scenario": "steady", "horizon": 16},
     "network": {"id": NETWORK, "scenario": "steady", "horizon": 14},
     "real_network": {"id": NETWORK, "scenario": "real", "horizon": 14, "slots": ("place",)},
 }

@@ -1,4 +1,4 @@
-"""Laws of trucks that lanes share: nothing is lost, nothing is too full, nobody is in two places."""
+"""Laws of trucks that lanes share: nothing is lost, too full, or in two places."""
 
 import dataclasses
 from typing import Any
