@@ -136,6 +136,22 @@ _HEURISTICS = {
         "dispatch_when_due": "sends trucks when parcels are due",
         "dispatch_when_full_or_due": "sends trucks when they are full, or parcels are due",
     },
+    "truck_fill": {
+        "all_now": "sends whatever waits with as many trucks as it takes",
+        "full_only": "sends full trucks; what is due before goes by carrier",
+        "due_and_top_up": "sends trucks for what is due, filled up, and full ones",
+        "truck_hold": "holds back a quantity on lanes of a kind, and has patience with the due",
+        "lane_hold": "the same with two numbers for every lane",
+        "time_and_quantity": "sends trucks at a quantity or after an interval",
+    },
+    "truck_values": {
+        "break_even_expedite": "weighs trucks against carriers and what waiting would cost",
+        "truck_value": "the same with an approximate value of what is left behind",
+        "load_plan": "fewest trucks for what is due soon, near to a reference plan",
+    },
+    "truck_rolling": {
+        "truck_milp": "the first wave of a mixed-integer program on the forecast",
+    },
 }
 for _module, _rules in _HEURISTICS.items():
     for _name, _summary in _rules.items():

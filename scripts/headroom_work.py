@@ -45,7 +45,7 @@ def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[st
     before = contest.tuned(scenario).get(rule)
     attempts = 0 if before is None else int(before.get("attempts", 1))
     trials = (12 if is_costly else 60) * 2**attempts
-    many = many or attempts > 0
+    many = (many or attempts > 0) and not (search is not None and search.is_separable)
     chosen: dict[str, Any] = {"tapes": fewer, "trials": trials}
     result = agents.tune(
         rule, contest.spec(scenario), method="tpe" if many else "coordinate", **chosen

@@ -148,6 +148,9 @@ class Search:
     # parameters: S_r - S_e is searched where S_e and S_r would have to move together.
     parameters: Callable[[Facts, Mapping[str, float]], dict[str, Any]]
     batches: int = 1  # of tapes in a study: more where a decision takes long for each of them
+    # whether coordinates hardly depend on each other, so that searching one after the other does
+    # better than trials all over a large space
+    is_separable: bool = False
 
 
 _SEARCHES: dict[Callable[..., Any], Search] = {}
@@ -164,11 +167,12 @@ def tuned_by(
     space: Callable[[Facts], tuple[Parameter, ...]],
     parameters: Callable[[Facts, Mapping[str, float]], dict[str, Any]] = as_searched,
     batches: int = 1,
+    is_separable: bool = False,
 ) -> Callable[[Factory], Factory]:
     """Declares how the rule that a factory builds is tuned; see `Search`."""
 
     def mark(factory: Factory) -> Factory:
-        _SEARCHES[factory] = Search(space, parameters, batches)
+        _SEARCHES[factory] = Search(space, parameters, batches, is_separable)
         return factory
 
     return mark

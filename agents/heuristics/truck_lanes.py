@@ -39,6 +39,22 @@ class TruckLanes:
         # USD that a carrier asks per truckload of a lane, (L,); a linehaul's as a direct one's
         self.carrier: Floats = self.cost / np.maximum(self.even, 1e-9)
 
+    def by_kind(self, direct: float, hub: float, move: float, line: float) -> Floats:
+        """(L,) the number of each lane's kind."""
+        values = np.full(self.num_lanes, direct)
+        values[self.plan.direct.start + self.num_out : self.plan.direct.stop] = hub
+        values[self.plan.transfers] = move
+        values[self.plan.linehauls] = line
+        return values
+
+    def ways_within(self, slack: float) -> Floats:
+        """(E_out,) 1 for lanes whose way through a hub costs at most so many waves of slack."""
+        hubs = self.freight.hubs
+        if hubs is None:
+            return np.zeros(self.num_out)
+        near = (np.asarray(hubs.via_line) >= 0) & (np.asarray(hubs.via_slack) <= slack)
+        return near.astype(np.float64)
+
     @property
     def num_pools(self) -> int:
         """G."""

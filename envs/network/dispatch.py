@@ -6,6 +6,8 @@ shared is in `fleet`, what they take in `loading`, the way through hubs in `hubs
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from stockyard.envs.network.arrays import (
     UNLIMITED,
     Array,
@@ -31,6 +33,7 @@ from stockyard.envs.network.loading import (
     load_bins,
     load_transfers,
 )
+from stockyard.envs.network.packing import reachable, reached
 from stockyard.envs.network.params import Params
 from stockyard.envs.network.state import Exogenous, FreightFlows, State, TruckPlan
 from stockyard.envs.network.topology import Promise
@@ -104,6 +107,8 @@ def _run_fleet(
     staged_load = None
     if params.network.has_transfer_trucks and staged is not None:
         state, staged_load = load_transfers(params, state, staged, room[:, lanes.transfers])
+    if params.network.freight is not None and params.network.freight.items is not None:
+        room = room_of_items(params, room, own + spot, volume, plan.via_hub)
     loaded = load_bins(bins_of(parcels, volume), lanes.room_of_bins(room, staged_load))
     left, left_volume = stack(loaded.left.parcels, axis=2), stack(loaded.left.volume, axis=2)
     ridden = None
@@ -162,6 +167,28 @@ def _assigned(
         due, waiting = at_least(due - taken, 0.0), at_least(waiting - taken, 0.0)
         spot = grant(params, spot, due, waiting, limit + 0.0 * at_hand, None)
     return own, spot
+
+
+def room_of_items(
+    params: Params, room: Array, trucks: Array, volume: Array, via_hub: Array | None
+) -> Array:
+    """The room (B, L) ft3 that a loader can use where parcels are items; pallets are volume.
+
+    A linehaul is offered what direct trucks may leave, all that may take it. One table serves all
+    lanes, that of their largest truck.
+    """
+    freight, first = params.network.freight, lane_plan(params).transfers.stop
+    assert freight is not None and freight.items is not None
+    sizes = params.network.truck_volume[first:]
+    sizes = sizes[np.isfinite(sizes)]
+    if not len(sizes):
+        return room
+    waiting, _ = waiting_on_lanes(params, volume, via_hub, None)
+    table = reached(freight.items, max(round(float(sizes.max())), 1))
+    has = params.a.has_trucks[first:]
+    given = room[:, first:]
+    used = reachable(table, trucks[:, first:], given * has, waiting[:, first:])
+    return concat([room[:, :first], used + given * (1.0 - has)])
 
 
 def waiting_on_lanes(

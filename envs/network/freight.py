@@ -23,6 +23,7 @@ from stockyard.envs.network.checks import (
     indices,
     ints,
 )
+from stockyard.envs.network.packing import Items
 
 if TYPE_CHECKING:
     from stockyard.envs.network.topology import Network
@@ -71,6 +72,8 @@ class Freight:
     fee_weight: Values = 1.0  # (F,) multiple of the fees for late and expedited parcels
     # (F,) USD per ft3 that waits: what moving it will cost, charged ahead of time (`accounting`)
     value_per_ft3: Values = 0.0
+    # what parcels are for whoever loads them on outbound and hub lanes and linehauls; None: volume
+    items: Items | None = None
 
     def checked(self, network: "Network") -> "Freight":
         """The same with arrays in their shapes.

@@ -242,7 +242,7 @@ RULES: dict[str, dict[str, Callable[..., Rule]]] = {
     "restock": {"no_limit": Idle, **RESTOCK_RULES},
     "replenish": {"cover": CoverOrder, "recorded": Recorded},
     "place": {"forecast_share_push": ForecastSharePush, "idle": Idle},
-    "dispatch": {"tariff": Idle, "due_and_top_up": HoldRule},
+    "dispatch": {"tariff": Idle, "due_and_top_up": HoldRule, "truck_hold": HoldRule},
 }
 """Standing rules by slot and name."""
 

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from stockyard.envs.network.packing import LOADERS
+
 
 class Between(NamedTuple):
     """A range of numbers; its text is how an error calls it."""
@@ -219,4 +221,7 @@ TRUCKING: Ranges = {
     **dict.fromkeys(("near_share", "common_share", "hub_share"), SHARE),
     **dict.fromkeys(("slack_shares", "pallet_slack_shares", "return_shares", "waves"), SHARE),
     "fill_of_value": Between(0.0, 1.0, "(]"),
+    "item_ft3": POSITIVE,
+    "loading": ("cube", "items"),
+    "loader": LOADERS,
 }

@@ -17,6 +17,7 @@ from stockyard.envs.network.economics import Economics
 from stockyard.envs.network.forecast import MartingaleForecaster
 from stockyard.envs.network.freight import Freight, Hubs, parcel_lane_names
 from stockyard.envs.network.martingale import MartingaleDemand
+from stockyard.envs.network.packing import Items
 from stockyard.envs.network.shocks import DemandShock
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.truck_rules import HoldRule
@@ -151,8 +152,9 @@ class _Fitted:
         np.add.at(self.fleet, pool, busy * self.round_trip / h)
         np.add.at(self.hours, pool, busy * hours)
         self.parcels_per_day = np.zeros(count)
-        lanes_of = np.arange(moves, moves + outs)
-        np.add.at(self.parcels_per_day, pool[lanes_of], self.volume_per_day[:outs] / rate)
+        parcels = outs + len(hub_miles)
+        lanes_of = np.arange(moves, moves + parcels)
+        np.add.at(self.parcels_per_day, pool[lanes_of], self.volume_per_day[:parcels] / rate)
         value = self.cost / (self.size * trucking.fill_of_value)
         order = [*range(moves, moves + outs + len(hub_miles))]
         if has_pallets:
@@ -173,6 +175,9 @@ class _Fitted:
             has_pallets=has_pallets,
             fee_weight=weight,
             value_per_ft3=value[order],
+            items=Items(trucking.item_ft3, trucking.item_log_sd, trucking.loader)
+            if trucking.loading == "items"
+            else None,
         )
         inbound = dataclasses.replace(plain.inbound, lead_time=plain.inbound.lead_time * h)
         if not trucking.keeps_retail_books:  # goods are paid for elsewhere
@@ -205,7 +210,8 @@ class _Fitted:
         """Trucks a day on each truck lane, if full ones ran and the hub took its share."""
         trucking, outs = self.trucking, len(plain.outbound.node)
         volume = np.zeros(len(self.miles))
-        volume[moves : moves + outs] = self.volume_per_day[:outs]
+        parcels = self.volume_per_day[: len(self.volume_per_day) - moves * has_pallets]
+        volume[moves : moves + len(parcels)] = parcels
         if has_pallets:
             volume[:moves] = self.volume_per_day[-moves:]
         if hubs is not None:
@@ -296,7 +302,11 @@ def _volumes(
         )
         share[own] = layout.nodes.region_share[r] * part
     volume: Floats = share / share.mean() * trucking.truckloads_per_day * trucking.truck_ft3
-    rest = [volume] + ([] if hubs is None else [np.zeros(len(hubs.region))])
+    rest = [volume]
+    if hubs is not None:
+        of_region = layout.nodes.region_share[np.asarray(hubs.region)]
+        there = trucking.hub_truckloads_per_day * trucking.truck_ft3
+        rest.append(of_region / of_region.mean() * there)
     if trucking.pallet_truckloads_per_day > 0.0:
         rest.append(np.full(moves, trucking.pallet_truckloads_per_day * pallet_ft3))
     joined: Floats = np.concatenate(rest)

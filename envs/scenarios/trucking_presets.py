@@ -18,7 +18,8 @@ class Trucking:
 
     waves: tuple[float, ...] = (0.15, 0.30, 0.35, 0.20)  # shares of a day's volume [A]
     truckloads_per_day: float = 1.4  # background volume of an outbound lane, mean over lanes
-    near_share: float = 0.64  # of a region's volume, from the nearest centre [A]
+    near_share: float = 0.75  # of a region's volume, from the nearest centre [A]
+    hub_truckloads_per_day: float = 0.7  # volume of a hub lane from elsewhere, mean over lanes [A]
     pallet_truckloads_per_day: float = 1.0  # background volume of a transfer lane [A]; 0: none
     # what is not foreseen of a day's volume, as log deviations of what shows 0, 1, 2 days before
     sd_by_days_ahead: tuple[float, ...] = (0.15, 0.25, 0.30)
@@ -48,6 +49,10 @@ class Trucking:
     pallet_fee_weight: float = 0.5  # of the fees of a parcel [A]
     fill_of_value: float = 0.8  # fill at which waiting parcels are charged ahead of time [A]
     lost_unit_cost: float = 10.0  # USD of contribution and goodwill for a sale lost [A]
+    loading: str = "cube"  # parcels are volume, or "items" that a loader packs one by one
+    item_ft3: float = 60.0  # mean volume of an item [A]
+    item_log_sd: float = 0.8  # [A]
+    loader: str = "first_fit_decreasing"  # a name of `packing.LOADERS`
     # books of the whole retailer (sales, stock, value) instead of those of freight alone
     keeps_retail_books: bool = False
 

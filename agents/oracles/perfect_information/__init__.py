@@ -24,8 +24,10 @@ from stockyard.agents.oracles.perfect_information.linear_program import (
     Solved,
     solve,
     solve_by_block,
+    solve_whole,
 )
 from stockyard.agents.oracles.perfect_information.model import program_of
+from stockyard.agents.oracles.perfect_information.trucks import fills_trucks, truck_program_of
 
 __all__ = ["Bound", "BoundCache", "LinearProgram", "digest", "perfect_information", "program"]
 
@@ -68,17 +70,20 @@ def perfect_information(
     """Bounds the return of every policy on each of the tapes.
 
     Where the agent decides orders, the placement rule is relaxed too, so that the bound holds under
-    any. Where it decides placement alone, buying is fixed to the orders recorded on the tape.
+    any. Where it decides placement alone, buying is fixed to the orders recorded on the tape. Where
+    it fills trucks, see `trucks`.
 
     Args:
         specification: keyword arguments of `gymnasium.make_vec`, `id` included, or a built
-            environment: a task that decides orders, placement or both, with lost sales.
+            environment: a task that decides orders, placement or both, with lost sales, or trucks
+            alone.
         seeds: of the tapes, as `evaluate` counts them: row i of its batch has the seed + i.
         split: "train", "validation" or "test".
         cache: file of solved bounds, read first and added to; None: none.
         time_limit: seconds for one program. Where they do not suffice, the bound is that of its
             products one by one under the prices of capacity of the tape before (none: free), valid
-            but looser, and `is_optimal` says False.
+            but looser, and `is_optimal` says False. Where trucks are filled, it is that of trucks
+            in fractions, lowered by what branch and bound finds in the time.
         only_cached: solve nothing; what is not in the cache is NaN.
         inbound_split: for placement, leave the lanes of the recorded orders open. That is needed
             where policies act in the mode `cover_split`; None: if the specification names it.
@@ -143,6 +148,10 @@ def perfect_information(
         env.close()
 
 
+MOST_SECONDS = 60.0
+"""Seconds that whole trucks may take where no time limit is given: optima take hours."""
+
+
 def program(env: Any, row: int = 0, inbound_split: bool = False) -> LinearProgram:
     """The linear program of one replica of an environment that was just reset.
 
@@ -151,11 +160,20 @@ def program(env: Any, row: int = 0, inbound_split: bool = False) -> LinearProgra
         row: replica.
         inbound_split: see `perfect_information`.
     """
-    return program_of(read(env.unwrapped, row, inbound_split))
+    base = env.unwrapped
+    if fills_trucks(base):
+        return truck_program_of(base, row)
+    return program_of(read(base, row, inbound_split))
 
 
 def _solve(model: LinearProgram, time_limit: float | None, prices: Floats | None) -> Solved:
+    begun = time.perf_counter()
     solved = solve(model, time_limit)
+    if solved.is_optimal and model.whole is not None:
+        left = MOST_SECONDS if time_limit is None else time_limit - time.perf_counter() + begun
+        if left > 0.0:
+            whole = solve_whole(model, left)
+            solved = solved._replace(bound=min(solved.bound, whole))
     if solved.is_optimal:
         return solved
     candidates = [np.zeros(len(model.right))]

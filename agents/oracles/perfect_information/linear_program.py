@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from scipy.optimize import OptimizeWarning, linprog
+from scipy.optimize import Bounds, LinearConstraint, OptimizeWarning, linprog, milp
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,6 +28,9 @@ JOINING = -1
 
 OPTIMALITY = 1e-6
 """Relative gap at which the interior-point method stops; what is left is in the bound."""
+
+WHOLE_GAP = 1e-3
+"""Relative gap at which branch and bound stops."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class LinearProgram:
     # name -> indices of columns, -1 where there is none: ordered (K, E_in, P), moved (T, E_tr, P),
     # sold (T, E_out, P), left (T, N, P)
     columns: Mapping[str, Ints] = dataclasses.field(default_factory=dict)
+    whole: npt.NDArray[np.bool_] | None = None  # (columns,) which are whole numbers; None: none
 
     def bound(self, multipliers: Floats) -> float:
         """An upper bound on the optimum, valid for any multipliers (rows,)."""
@@ -127,6 +131,34 @@ def _linprog(
         )
 
 
+def solve_whole(
+    program: LinearProgram, time_limit: float, relative_gap: float = WHOLE_GAP
+) -> float:
+    """The bound of HiGHS's branch and bound with whole columns, inf if it has none in time.
+
+    Unlike the others it trusts the solver, to its tolerances of about 1e-6 of the objective.
+
+    Args:
+        program: with columns that are `whole`.
+        time_limit: seconds.
+        relative_gap: at which it may stop.
+    """
+    equal = program.is_equality
+    found = milp(
+        -program.profit,
+        integrality=program.whole,
+        bounds=Bounds(program.lower, program.upper),
+        constraints=LinearConstraint(
+            program.matrix, np.where(equal, program.right, -np.inf), program.right
+        ),
+        options={"time_limit": time_limit, "mip_rel_gap": relative_gap},
+    )
+    if found.mip_dual_bound is None or not np.isfinite(found.mip_dual_bound):
+        return float(np.inf)
+    bound = program.constant - float(found.mip_dual_bound)
+    return bound + OPTIMALITY * abs(float(found.mip_dual_bound))
+
+
 def solve_by_block(program: LinearProgram, prices: Floats) -> Solved:
     """A bound from prices on the joining rows: each block is solved alone, which is fast.
 
@@ -182,6 +214,7 @@ class Builder:
         self._entries: list[tuple[Ints, Ints, Floats]] = []
         self._profit: list[tuple[Ints, Floats]] = []
         self._tightened: list[tuple[Ints, Floats]] = []
+        self._raised: list[tuple[Ints, Floats]] = []
         self.num_columns = 0
         self.num_rows = 0
         self.constant = 0.0
@@ -241,8 +274,16 @@ class Builder:
         keep = c >= 0
         self._tightened.append((c[keep], v[keep]))
 
-    def build(self, columns: Mapping[str, Ints]) -> LinearProgram:
-        """Puts the parts together; `columns` names some of them."""
+    def raise_right(self, rows: Any, amount: Any) -> None:
+        """Adds to the right sides of rows."""
+        r, v = np.broadcast_arrays(rows, np.asarray(amount, dtype=np.float64))
+        keep = r >= 0
+        self._raised.append((r[keep], v[keep]))
+
+    def build(
+        self, columns: Mapping[str, Ints], whole: npt.NDArray[np.bool_] | None = None
+    ) -> LinearProgram:
+        """Puts the parts together; `columns` names some of them, `whole` are whole numbers."""
         entries = [np.concatenate(parts) for parts in zip(*self._entries, strict=True)]
         profit = np.zeros(self.num_columns)
         for index, amount in self._profit:
@@ -251,11 +292,14 @@ class Builder:
         for index, value in self._tightened:
             np.minimum.at(fields["upper"], index, value)
         rows = {name: np.concatenate(parts) for name, parts in self._rows.items()}
+        rows["right"] = rows["right"].astype(np.float64)
+        for index, value in self._raised:
+            np.add.at(rows["right"], index, value)
         return LinearProgram(
             matrix=sp.csc_array(
                 (entries[2], (entries[0], entries[1])), shape=(self.num_rows, self.num_columns)
             ),
-            right=rows["right"].astype(np.float64),
+            right=rows["right"],
             is_equality=rows["equal"].astype(np.bool_),
             row_block=rows["block"].astype(np.int64),
             profit=profit,
@@ -265,6 +309,7 @@ class Builder:
             column_block=fields["block"].astype(np.int64),
             constant=self.constant,
             columns=columns,
+            whole=whole,
         )
 
 

@@ -200,7 +200,12 @@ def test_a_row_of_trucks_does_not_see_its_batch(case: Case) -> None:
 
 
 @law(12)
-@given(case=st.integers(0, 10**6).map(lambda n: draw_freight_case(n, fluid_trucks=True)))
+@given(
+    case=st.integers(0, 10**6).map(
+        # through whole units gradients pass straight: they are others than the slope
+        lambda n: draw_freight_case(n, fluid_trucks=True, whole_units=False)
+    )
+)
 def test_fluid_trucks_have_finite_gradients(case: Case) -> None:
     """L14: with trucks in real numbers the money moves with them; asking changes no value."""
     params, make = case.params("torch"), array_maker("torch", "float64")
@@ -219,15 +224,13 @@ def test_fluid_trucks_have_finite_gradients(case: Case) -> None:
     same(as_numpy(value), as_numpy(money(decided.trucks)))
     (slope,) = torch.autograd.grad(value.sum(), free)
     assert torch.isfinite(slope).all()
-    rng = np.random.default_rng(case.seed)
-    h, agree, tried = 1e-6, 0, 8
-    for _ in range(tried):
-        entry = int(rng.integers(free.shape[1]))
+    h, agree, lanes = 1e-6, 0, free.shape[1]
+    for entry in range(lanes):
         bump = torch.zeros_like(free)
         bump[:, entry] = h
         change_of = (money(decided.trucks + bump) - money(decided.trucks - bump)) / (2 * h)
         agree += bool(torch.allclose(change_of.detach(), slope[:, entry], rtol=1e-4, atol=1e-4))
-    assert agree >= tried - 2  # the others stand on a kink
+    assert agree >= 0.75 * lanes  # the others stand on a kink
 
 
 def test_networks_refuse_freight_that_does_not_fit() -> None:

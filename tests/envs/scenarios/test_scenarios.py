@@ -15,6 +15,8 @@ from stockyard.envs.scenarios import BENCHMARK, Scenario, build_world, names
 
 GENERATED = tuple(name for name in names() if name != "real")
 TASKS = ("replenishment", "placement")
+OF_TRUCKS = ("plain_lanes", "truck_shortage", "late_returns", "own_windows", "big_parcels")
+"""Scenarios of filling trucks alone: see tests/envs/tasks/test_truck_fill.py."""
 
 
 def tapes(scenario: Any, task: str = "replenishment", count: int = 4) -> tuple[World, Tape]:
@@ -73,6 +75,9 @@ def test_what_a_scenario_is_about_happens(scenario: str) -> None:
         "space_shock": {"limits"},
         "mixed_sellers": set(),  # they decide in restock limits alone
         "seller_launches": {"demand"},
+        "peak_days": {"demand"},
+        # of trucks alone, which only truck fill has; see tests/envs/tasks/test_truck_fill.py
+        **dict.fromkeys(OF_TRUCKS, set()),
     }
     assert {name for name, does in differs.items() if does} == expected[scenario]
 
