@@ -217,7 +217,7 @@ class Heuristic(abc.ABC):
         """
         given = {name: values.shape[-1:] for name, values in observation.items()}
         expected = {name: (math.prod(shape),) for name, shape in self._shapes.items()}
-        if any(expected.get(name) != size for name, size in given.items()):
+        if not given or any(expected.get(name) != size for name, size in given.items()):
             raise self._built_for_another(observation)
         try:
             return self._predict(observation, state, episode_start)

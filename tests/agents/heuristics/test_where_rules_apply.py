@@ -28,6 +28,7 @@ PROBLEMS = {
     "retail": {"id": "stockyard/Replenishment-v0", "size": "small"},
     "retail network": {"id": "stockyard/Network-v0", "size": "small", "slots": ("replenish",)},
     "retail placement": {"id": "stockyard/Network-v0", "size": "small", "slots": ("place",)},
+    "trucks": {"id": "stockyard/TruckFill-v0", "size": "small"},
 }
 PARAMETERS = {
     "constant_order": {"quantity": 3},
@@ -43,6 +44,14 @@ PARAMETERS = {
     "tailored_base_surge": {"expedited_order_up_to": 7, "quantity": 3},
     "echelon_base_stock": {},  # one level for each node, below
     "control_limit": {"threshold": 6},
+    "full_only": {"hub_slack": -1},
+    "due_and_top_up": {"patience": 0.4},
+    "truck_hold": {"direct_hold": -0.2, "hub_slack": 1},
+    "lane_hold": {"hold": -0.2},
+    "time_and_quantity": {"quantity": 0.8},
+    "break_even_expedite": {"later_share": 0.9},
+    "truck_value": {"power": 1.5},
+    "load_plan": {"window": 4},
 }
 ORDERS = {
     *("newsvendor", "setup_cost", "lost_sales", "dual_sourcing", "spillover", "transshipment"),
@@ -78,6 +87,9 @@ APPLIES = {
     "echelon_base_stock": {"serial", "one_warehouse"},
     "control_limit": {"batch_dispatch", "deadline_dispatch"},
     **dict.fromkeys(("dispatch_when_due", "dispatch_when_full_or_due"), {"deadline_dispatch"}),
+    **dict.fromkeys(("all_now", "full_only", "due_and_top_up", "truck_hold"), {"trucks"}),
+    **dict.fromkeys(("lane_hold", "time_and_quantity", "break_even_expedite"), {"trucks"}),
+    **dict.fromkeys(("truck_value", "load_plan"), {"trucks"}),
 }
 
 
