@@ -83,7 +83,7 @@ def tune(contest: Contest, config: DictConfig) -> None:
         entry = done["entry"]
         edge = ", ON AN EDGE" if entry["on_edge"] else ""
         print(
-            f"{done['scenario']} {done['rule']}: {entry['score']:,.1f} a day with "
+            f"{done['scenario']} {done['rule']}: {entry['score']:,.1f} a {contest.unit} with "
             f"{entry['parameters']}, {entry['seconds']:.0f} s{edge}",
             flush=True,
         )

@@ -45,7 +45,9 @@ class Contest:
     scenarios: tuple[str, ...]
     folder: Path  # of results
     bounds: str  # file of solved bounds: contests of one environment share it
-    frontier: tuple[str, ...] = ()  # metrics that policies trade for one another
+    # metrics that policies trade for one another; a minus before one of which less is better
+    frontier: tuple[str, ...] = ()
+    unit: str = "day"  # the period of the network, by which money is told
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Contest:
@@ -103,6 +105,7 @@ class Contest:
             folder=Path(runs) / task,
             bounds=str(data.get("bounds", task)),
             frontier=tuple(data.get("frontier", ())),
+            unit=str(data.get("unit", "day")),
         )
 
     def siblings(self) -> list[str]:

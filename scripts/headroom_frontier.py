@@ -25,6 +25,9 @@ LABELS = {
 }
 """Metric -> what a reader calls it; surpluses are told in USD a day."""
 
+LESS = "-"
+"""Before a metric of which less is better."""
+
 COLOURS = ("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#0e7490")
 
 
@@ -41,7 +44,7 @@ def write_frontier(path: Path, contests: Sequence[Contest], command: str) -> Non
     """
     metrics = contests[0].frontier
     found = {contest.task: _figures(contest, metrics) for contest in contests}
-    efficient = _efficient(found)
+    efficient = _efficient(found, metrics)
     record = {
         "metrics": list(metrics),
         "date": time.strftime("%Y-%m-%d"),
@@ -74,11 +77,12 @@ def _figures(contest: Contest, metrics: Sequence[str]) -> dict[str, list[float]]
         if not all(name in policies for policies in results):
             continue
         rows = [policies[name]["test"]["metrics"] for policies in results]
-        for metric in metrics:
+        plain = [metric.removeprefix(LESS) for metric in metrics]
+        for metric in plain:
             if metric not in rows[0]:
                 raise ValueError(f"frontier: {contest.task} has no metric {metric!r}")
         figures[name] = [
-            float(np.mean([row[metric] for row in rows])) / _per(metric) for metric in metrics
+            float(np.mean([row[metric] for row in rows])) / _per(metric) for metric in plain
         ]
     return figures
 
@@ -88,10 +92,13 @@ def _per(metric: str) -> float:
     return float(MONTH_DAYS) if metric.startswith("surplus_") else 1.0
 
 
-def _efficient(found: Mapping[str, Mapping[str, list[float]]]) -> set[tuple[str, str]]:
+def _efficient(
+    found: Mapping[str, Mapping[str, list[float]]], metrics: Sequence[str]
+) -> set[tuple[str, str]]:
     """Those whom nobody surpasses in one metric without falling behind in another."""
     keys = [(task, name) for task, rows in found.items() for name in rows]
-    values = np.array([found[task][name] for task, name in keys])
+    sign = np.array([-1.0 if metric.startswith(LESS) else 1.0 for metric in metrics])
+    values = np.array([found[task][name] for task, name in keys]) * sign
     kept = set()
     for key, own in zip(keys, values, strict=True):
         if not ((values >= own).all(axis=1) & (values > own).any(axis=1)).any():
@@ -99,7 +106,13 @@ def _efficient(found: Mapping[str, Mapping[str, list[float]]]) -> set[tuple[str,
     return kept
 
 
+ALIKE = " Mechanisms act by different means, and are drawn together, not ranked."
+"""Of contests whose policies cannot do the same things."""
+
+
 def _label(metric: str) -> str:
+    if metric.startswith(LESS):
+        return f"{_label(metric.removeprefix(LESS))} (less is better)"
     return LABELS.get(metric, metric.replace("_", " "))
 
 
@@ -118,8 +131,7 @@ def _lines(
         f"Made by `{command}` on {time.strftime('%Y-%m-%d')} from the results of "
         f"{', '.join(contest.task for contest in contests)}: means over the test tapes of "
         f"{', '.join(contests[0].scenarios)}. Surpluses in USD a day. Efficient: nobody here gives "
-        "more of one without giving less of another. Mechanisms act by different means, and are "
-        "drawn together, not ranked.",
+        "more of one without giving less of another." + ALIKE * (len(contests) > 1),
         "",
         f"![The frontier]({path.with_suffix('.png').name})",
         "",

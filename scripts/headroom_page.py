@@ -113,7 +113,7 @@ def best_of(policies: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def difference(values: Floats, rival: Floats) -> dict[str, Any]:
-    """Paired difference on the tapes that both met, USD a day, with its interval."""
+    """Paired difference on the tapes that both met, USD a period, with its interval."""
     count = min(len(values), len(rival))
     gap = values[:count] - rival[:count]
     interval = bootstrap_interval(gap)
@@ -168,7 +168,7 @@ def _lines(
         f"# Headroom: {contest.task}",
         "",
         f"Made on {record['date']} by `{record['command']}`. Size `{contest.env['size']}`, "
-        f"`{contest.env['id']}`; profit in USD a day on {most} held-out tapes"
+        f"`{contest.env['id']}`; profit in USD a {contest.unit} on {most} held-out tapes"
         + (f" ({', '.join(few)}: on {min(first['tapes'].values())})" if few else "")
         + ". Rules are tuned for each scenario on training tapes "
         f"(`conf/tuned/{contest.task}`); the best rule and the best learner are chosen on "
@@ -190,7 +190,7 @@ def _lines(
         "",
         *_table(contest, summary, groups, "gap_closed", lambda x: f"{100.0 * x:.1f}"),
         "",
-        "## Profit, USD a day",
+        f"## Profit, USD a {contest.unit}",
         "",
         *_table(contest, summary, groups, "profit", lambda x: f"{x:,.0f}", with_bound=True),
         "",
@@ -392,7 +392,9 @@ def draw(path: Path, contest: Contest, summary: Mapping[str, Any]) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    label = "gap to perfect information closed, %" if key == "gap_closed" else "USD a day"
+    label = (
+        "gap to perfect information closed, %" if key == "gap_closed" else f"USD a {contest.unit}"
+    )
     axes.set_xlabel(label)
     ends = ": naive is 0, perfect information 100" if key == "gap_closed" else ""
     axes.set_title(f"{contest.task}{ends}", loc="left", fontsize=10)

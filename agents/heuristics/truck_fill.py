@@ -150,7 +150,7 @@ def _kinds(facts: Facts) -> tuple[Parameter, ...]:
     )
 
 
-@tuned_by(_kinds)
+@tuned_by(_kinds, is_separable=True)
 def truck_hold(
     env: Any,
     direct_hold: float | None = None,

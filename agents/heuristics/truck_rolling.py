@@ -8,10 +8,7 @@ from stockyard.agents.heuristics.base import (
     Facts,
     Floats,
     Observation,
-    Parameter,
     Starts,
-    tuned,
-    tuned_by,
 )
 from stockyard.agents.heuristics.truck_lanes import TruckLanes, TruckRule
 from stockyard.agents.heuristics.truck_program import Sending, Supply, TruckProgram
@@ -123,18 +120,9 @@ class RollingTrucks(TruckRule):
             volume[:, wave, min(wave + slack, self._waves)] += by_slack[:, slack]
 
 
-def _space(facts: Facts) -> tuple[Parameter, ...]:
-    return (
-        Parameter("later_fill", 0.6, 1.0, least=0.05, most=1.0),
-        Parameter("fill", 0.5, 1.3, least=0.05, most=10.0),
-        Parameter("hedge", 0.8, 1.2, least=0.0, most=5.0),
-    )
-
-
-@tuned_by(_space)
 def truck_milp(
     env: Any,
-    later_fill: float | None = None,
+    later_fill: float = 0.95,
     fill: float = 0.8,
     hedge: float = 1.0,
     waves: int = 8,
@@ -156,7 +144,5 @@ def truck_milp(
         later_is_cheaper: share of a truck's cost that a wave's delay is taken to save.
     """
     facts = Facts(env)
-    if later_fill is None:
-        TruckLanes(facts, "truck_milp")
-        return truck_milp(env, **tuned("truck_milp", facts))
+    TruckLanes(facts, "truck_milp")
     return RollingTrucks(facts, waves, whole_waves, hedge, later_fill, fill, later_is_cheaper)

@@ -30,8 +30,10 @@ from stockyard.agents.learners.callbacks import (
     ValidationEvaluator,
     save,
 )
+from stockyard.agents.learners.constraint import DualAscent, PricedCost, checked_price
 from stockyard.agents.learners.course import Result, StopSignal, described, mixed
 from stockyard.agents.learners.run_folder import RunFolder, provenance
+from stockyard.envs.tasks.truck_fields import truck_masks
 from stockyard.envs.wrappers import (
     AgainstStandingRule,
     ObservationTransform,
@@ -47,6 +49,7 @@ ALGORITHMS = {
     "TD3": "stable_baselines3",
     "TQC": "sb3_contrib",
     "RecurrentPPO": "sb3_contrib",
+    "MaskablePPO": "sb3_contrib",
 }
 """Algorithm -> the package that has it."""
 
@@ -96,10 +99,18 @@ class TrainedPolicy:
             state=state,
             episode_start=None if episode_start is None else np.atleast_1d(episode_start),
             deterministic=deterministic,
+            **self._masks(observation),
         )
         if self.bounds is not None:
             action = rescale_action(action, *self.bounds)
         return action[0] if is_single else action, state
+
+    def _masks(self, observation: Any) -> dict[str, Any]:
+        """What a model that masks actions is told beside the observation."""
+        if "action_masks" not in inspect.signature(self.model.predict).parameters:
+            return {}
+        space: Any = self.model.action_space
+        return {"action_masks": truck_masks(observation["trucks_at_hand"], space.nvec)}
 
 
 class Learner:
@@ -120,6 +131,7 @@ class Learner:
         schedule: str = "constant",
         initial_action: float | None = None,
         against_rule: bool = False,
+        cost_price: Mapping[str, float] | None = None,
         policy_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -139,6 +151,8 @@ class Learner:
             against_rule: Whether rewards are differences to what the standing rule earns on the
                 same tapes, where the task has the action mode `residual`: far less noise, at twice
                 the simulation.
+            cost_price: Where the task limits a cost, the price of it at first and the rate at
+                which it follows the limit, `initial` and `rate`; None: the reward as it is.
             policy_kwargs: More of the policy's arguments.
             **settings: The algorithm's own, by Stable-Baselines3's names.
         """
@@ -157,6 +171,7 @@ class Learner:
         self.algorithm = algorithm
         self.initial_action = initial_action
         self.against_rule = against_rule
+        self.cost_price = checked_price(cost_price)
         self.policy = policy
         self.n_envs = n_envs
         self.scale = scale
@@ -235,6 +250,12 @@ class Learner:
                 action_mode="residual",
             )
             played = AgainstStandingRule(envs, twin)
+        priced = None
+        if self.cost_price is not None:
+            price = self.cost_price["initial"]
+            if resume:
+                price = folder.read_record().get("cost_price", price)
+            played = priced = PricedCost(played, price)
         adapter = VectorEnvAdapter(
             _wrapped(played, transform, bounds), reward_scale=float(base.reward_scale)
         )
@@ -273,6 +294,8 @@ class Learner:
         figures = RolloutFigures(base.periods_per_step)
         every: list[BaseCallback] = [figures, checkpoints, StopRequest(stop)]
         every += [evaluator] if evaluator else []
+        if priced is not None and self.cost_price is not None:
+            every += [DualAscent(priced, self.cost_price["rate"], folder)]
         curve = evaluator.curve if evaluator else None
         every += [ProgressBar(total_steps, curve)] if progress else []
         interrupted = False

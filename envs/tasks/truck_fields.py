@@ -4,6 +4,7 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from stockyard.envs.network.arrays import (
     Array,
@@ -34,6 +35,23 @@ MOST_TRUCKS = 4
 """Trucks that may be sent on a lane at once."""
 
 DAYS_OF_WEEK = 7
+
+
+def truck_masks(trucks_at_hand: Any, choices: Any) -> npt.NDArray[np.bool_]:
+    """Which values of the entries of an action in trucks and flags are possible.
+
+    Args:
+        trucks_at_hand: (B, L) trucks that can be sent on each lane.
+        choices: number of values of each entry, trucks of the L lanes first.
+
+    Returns:
+        (B, sum of the numbers) one after another, as `MultiDiscrete` masks are laid out.
+    """
+    at_hand = np.asarray(trucks_at_hand)
+    batch, lanes = at_hand.shape
+    possible = np.arange(choices[0]) <= at_hand[:, :, None] + 1e-6
+    free = np.ones((batch, int(np.sum(choices[lanes:]))), dtype=bool)
+    return np.concatenate((possible.reshape(batch, -1), free), axis=1)
 
 
 class Memory(NamedTuple):

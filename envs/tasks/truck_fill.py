@@ -29,7 +29,13 @@ from stockyard.envs.network.truck_rules import (
 from stockyard.envs.network.world import Stretch, World
 from stockyard.envs.tasks.retail_fields import boxes
 from stockyard.envs.tasks.task import Decoded, View, retailers_accounts, share_where
-from stockyard.envs.tasks.truck_fields import MOST_TRUCKS, Memory, TruckBooks, TruckFields
+from stockyard.envs.tasks.truck_fields import (
+    MOST_TRUCKS,
+    Memory,
+    TruckBooks,
+    TruckFields,
+    truck_masks,
+)
 
 MODES = ("threshold", "trucks", "residual", "quantity")
 
@@ -254,12 +260,8 @@ class TruckFill:
         Args:
             observation: batched, shaped or flat.
         """
-        at_hand = np.asarray(observation["trucks_at_hand"])
-        batch = len(at_hand)
-        possible = np.arange(MOST_TRUCKS + 1) <= at_hand[:, :, None] + 1e-6
-        flags = sum(self.sizes[k] for k in "GEF")
-        every = np.ones((batch, 2 * flags), dtype=bool)
-        return np.concatenate((possible.reshape(batch, -1), every), axis=1)
+        space: Any = self.action_space("trucks")
+        return truck_masks(observation["trucks_at_hand"], space.nvec)
 
     @functools.cached_property
     def _books(self) -> TruckBooks:

@@ -52,6 +52,7 @@ PARAMETERS = {
     "break_even_expedite": {"later_share": 0.9},
     "truck_value": {"power": 1.5},
     "load_plan": {"window": 4},
+    "truck_milp": {"waves": 3},
 }
 ORDERS = {
     *("newsvendor", "setup_cost", "lost_sales", "dual_sourcing", "spillover", "transshipment"),
@@ -89,7 +90,7 @@ APPLIES = {
     **dict.fromkeys(("dispatch_when_due", "dispatch_when_full_or_due"), {"deadline_dispatch"}),
     **dict.fromkeys(("all_now", "full_only", "due_and_top_up", "truck_hold"), {"trucks"}),
     **dict.fromkeys(("lane_hold", "time_and_quantity", "break_even_expedite"), {"trucks"}),
-    **dict.fromkeys(("truck_value", "load_plan"), {"trucks"}),
+    **dict.fromkeys(("truck_value", "load_plan", "truck_milp"), {"trucks"}),
 }
 
 

@@ -1,0 +1,86 @@
+"""Learners that fill trucks: masks of what is possible, and a limit with a price."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from environments import TRUCKS
+
+from stockyard import agents
+from stockyard.agents.evaluation.rollout import build, rollout
+from stockyard.agents.learners.constraint import DualAscent, PricedCost, checked_price
+from stockyard.agents.learners.run_folder import RunFolder
+from stockyard.agents.learners.sb3 import Learner
+from stockyard.envs.tasks.task import shaped
+
+SPEC = {"id": TRUCKS, "horizon": 16, "action": "trucks"}
+SETTINGS: dict[str, Any] = {"n_envs": 4, "n_steps": 8, "batch_size": 16, "n_epochs": 1}
+
+
+def trained(folder: Path, spec: Any, algorithm: str, **settings: Any) -> Path:
+    """The folder of a short training."""
+    learner = Learner(algorithm, **{**SETTINGS, **settings})
+    done = learner.train(spec, folder, total_steps=128, eval_tapes=2, eval_every=64)
+    return Path(done.folder)
+
+
+def test_a_masked_learner_asks_for_no_truck_that_is_not_there(tmp_path: Path) -> None:
+    """While it trains and once it is loaded, in a batch and alone."""
+    policy = agents.load(trained(tmp_path / "run", SPEC, "MaskablePPO"))
+    env = build(SPEC, num_envs=3, split="test")
+    observation, _ = env.reset(seed=0)
+    lanes = env.unwrapped.task.sizes["L"]
+    for _ in range(16):
+        action, _ = policy.predict(observation)
+        seen = shaped(observation, env.unwrapped.field_shapes)
+        assert (action[:, :lanes] <= seen["trucks_at_hand"] + 1e-6).all()
+        alone, _ = policy.predict({name: values[0] for name, values in observation.items()})
+        np.testing.assert_array_equal(alone, action[0])
+        drawn, _ = policy.predict(observation, deterministic=False)
+        assert (drawn[:, :lanes] <= seen["trucks_at_hand"] + 1e-6).all()
+        observation, *_ = env.step(action)
+    assert np.isfinite(rollout(policy, env, seed=0).returns).all()
+
+
+def test_a_limit_that_is_broken_becomes_dear(tmp_path: Path) -> None:
+    """The price rises with the mean cost above the limit, falls below it, and is kept."""
+    env = build({**SPEC, "action": "threshold"}, num_envs=2, split="train")
+    priced, folder = PricedCost(env, 10.0), RunFolder(tmp_path / "run")
+    ascent = DualAscent(priced, 100.0, folder)
+    ascent.model = SimpleNamespace(logger=SimpleNamespace(record=lambda *_: None))  # type: ignore
+    priced.reset(seed=0)
+    plain = build({**SPEC, "action": "threshold"}, num_envs=2, split="train")
+    plain.reset(seed=0)
+    action = np.ones(env.action_space.shape, dtype=np.float32)  # the most patient
+    costs = []
+    for _ in range(8):
+        charged, (_, reward, _, _, info) = priced.step(action)[1], plain.step(action)
+        np.testing.assert_allclose(charged, reward - 10.0 * (info["cost"] - 0.01))
+        costs.append(info["cost"].mean())
+        ascent._on_step()
+    ascent._on_rollout_end()
+    assert priced.price == pytest.approx(10.0 + 100.0 * (np.mean(costs) - 0.01))
+    assert folder.read_record()["cost_price"] == pytest.approx(priced.price)
+    priced.last_cost, priced.price = 0.0, 0.5
+    ascent._on_step()
+    ascent._on_rollout_end()
+    assert priced.price == 0.0
+
+
+def test_a_constrained_training_goes_on_at_its_price(tmp_path: Path) -> None:
+    """run.json has the price, from which a resumed run goes on."""
+    settings = {"cost_price": {"initial": 500.0, "rate": 10.0}}
+    folder = trained(tmp_path / "run", {**SPEC, "action": "threshold"}, "PPO", **settings)
+    assert RunFolder(folder).read_record()["cost_price"] == pytest.approx(500.0, abs=20.0)
+
+
+def test_wrong_prices_are_named() -> None:
+    """A limit that is not there, or a number that makes no sense."""
+    with pytest.raises(ValueError, match="takes initial and rate"):
+        checked_price({"price": 1.0})
+    with pytest.raises(ValueError, match=r"cost_price\.rate"):
+        checked_price({"rate": -1.0})
+    with pytest.raises(ValueError, match="no cost and no limit"):
+        PricedCost(build({"id": "stockyard/Placement-v0"}, num_envs=1, split="train"), 1.0)
