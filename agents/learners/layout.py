@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stockyard.agents.learners.features import ReplenishmentTable, Table
 from stockyard.agents.learners.placement_features import PlacementTable
 from stockyard.agents.learners.seller_features import SellerTable
+from stockyard.agents.learners.truck_features import TruckTable
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import World
 
@@ -39,7 +40,7 @@ POSITION = 0
 
 
 TABLES: dict[str, type[Table]] = {
-    table.name: table for table in (ReplenishmentTable, PlacementTable, SellerTable)
+    table.name: table for table in (ReplenishmentTable, PlacementTable, SellerTable, TruckTable)
 }
 """Tables of retail tasks by name, that of the task's class."""
 
@@ -79,6 +80,8 @@ class Layout:
         base = env.unwrapped
         if base.task.slots == ("restock",):
             return _of_sellers(base)
+        if base.task.slots == ("dispatch",) and base.world.network.freight is not None:
+            return _of_trucks(base)
         other = [slot for slot in base.task.slots if slot not in SLOTS]
         if other:
             raise ValueError(f"hindsight: decides {' and '.join(SLOTS)}, not {', '.join(other)}")
@@ -225,6 +228,38 @@ def _of_sellers(base: Any) -> Layout:
         low=np.zeros_like(rate),
         high=np.ones_like(rate),
         action_shape=tuple(base.single_action_space.shape),
+        lanes_by_slot=(1,),
+        table=table,
+    )
+
+
+def _of_trucks(base: Any) -> Layout:
+    """The thresholds by which trucks leave, a row for each entry of the action.
+
+    Raises:
+        ValueError: in a mode whose actions are no thresholds.
+    """
+    if base.action_mode not in ("threshold", "residual"):
+        raise ValueError(
+            "action: shared networks fill trucks in the modes 'threshold' and 'residual', not "
+            f"{base.action_mode!r}"
+        )
+    table, space = TruckTable.of(base, _shapes(base)), base.single_action_space
+    rate = _at_least(table.served)
+    return Layout(
+        mode=base.action_mode,
+        shapes=_shapes(base),
+        scales={},
+        own={},
+        common={},
+        static=np.zeros((len(rate), 1, 0)),
+        rate=rate,
+        total_rate=rate[:, 0],
+        cover=np.ones(1),
+        faster=np.zeros((1, 1)),
+        low=np.asarray(space.low, dtype=np.float64)[:, None],
+        high=np.asarray(space.high, dtype=np.float64)[:, None],
+        action_shape=tuple(space.shape),
         lanes_by_slot=(1,),
         table=table,
     )

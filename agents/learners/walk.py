@@ -91,7 +91,10 @@ class Walk(Track):
             steps = min(steps, base.steps_per_episode)  # no demand is described beyond
         super().__init__(base, batch, seed, steps)
         self.whole = dataclasses.replace(base.params, device=device)
-        self.fluid = dataclasses.replace(self.whole, whole_units=False)
+        has_trucks = self.whole.network.freight is not None
+        self.fluid = dataclasses.replace(
+            self.whole, whole_units=False, fluid_trucks=has_trucks or self.whole.fluid_trucks
+        )
         self.params = self.whole
         self.actor = actor
         self.tape_steps = steps

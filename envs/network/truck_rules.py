@@ -39,17 +39,24 @@ def loads_of(
     return Loads(waiting / size, due / size)
 
 
-def trucks_for(loads: Loads, hold: Array, patience: Array) -> Array:
+def trucks_for(loads: Loads, hold: Array, patience: Array, fluid: bool = False) -> Array:
     """Trucks that what is due asks for, and full ones besides, (B, L).
 
     n = max(ceil(due - patience), floor(waiting - hold)), in truckloads.
+
+    Where trucks are fluid, n = max(due - patience, waiting - hold - 1/2): on average a floor takes
+    half a truck away.
 
     Args:
         loads: what waits.
         hold: truckloads that are held back; below 0, trucks leave that are not quite full.
         patience: truckloads of what is due that no truck is sent for.
+        fluid: whether trucks are real numbers, for gradients.
     """
     xp = namespace(loads.due)
+    if fluid:
+        needed = loads.due - at_least(patience, 0.0)
+        return at_least(xp.maximum(needed, loads.waiting - hold - 0.5), 0.0)
     needed = xp.ceil(loads.due - at_least(patience, 0.0) - ROUNDING)
     full = xp.floor(loads.waiting - hold + ROUNDING)
     return at_least(xp.maximum(needed, full), 0.0)
@@ -104,12 +111,12 @@ def plan_by(
         staged: (B, E_tr) ft3 of the network's own products that wait; None: none.
         thresholds: what decides.
     """
-    loads = loads_of(params, volume, staged, thresholds.via_hub)
+    loads, fluid = loads_of(params, volume, staged, thresholds.via_hub), params.fluid_trucks
     only_due = loads._replace(waiting=loads.due * 0.0)
     return TruckPlan(
-        trucks=trucks_for(loads, thresholds.hold, thresholds.patience),
+        trucks=trucks_for(loads, thresholds.hold, thresholds.patience, fluid),
         expedite=volume[:, :, 0] * 0.0 + 1.0,
-        spot=trucks_for(only_due, thresholds.hold * 0.0, thresholds.spot_patience),
+        spot=trucks_for(only_due, thresholds.hold * 0.0, thresholds.spot_patience, fluid),
         via_hub=thresholds.via_hub,
     )
 
