@@ -28,7 +28,12 @@ from stockyard.envs.scenarios.freight_layout import FreightLayout, lay_out_freig
 from stockyard.envs.scenarios.presets import Retail, Size, retail_of, size_of
 from stockyard.envs.scenarios.retail import build_retail
 from stockyard.envs.scenarios.scenario import Scenario
-from stockyard.envs.scenarios.trucking_presets import NUM_HUBS, Trucking, trucking_of
+from stockyard.envs.scenarios.trucking_presets import (
+    NUM_HUBS,
+    Standing,
+    Trucking,
+    trucking_of,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -110,11 +115,34 @@ def with_trucks(
         economics=_economics(scenario, trucking, fitted),
         source=source,
         opening=Opening(opening.on_hand, tuple(inbound)),
-        rules={**world.rules, "dispatch": HoldRule()},
+        rules={**world.rules, "dispatch": _standing_rule(network)},
         periods_per_step=1,
         horizon=world.horizon * h,
         burn_in=world.burn_in * h,
         reward_scale=fitted.daily_cost / h,
+    )
+
+
+def _standing_rule(network: Network) -> HoldRule:
+    """The hold rule with the numbers of `Standing`."""
+    standing, freight = Standing(), network.freight
+    assert freight is not None
+    kinds = [len(network.transfers.tail), len(network.outbound.node)]
+    kinds += [freight.num_hub_lanes, freight.num_linehauls]
+
+    def by_lane(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(np.repeat(values, kinds).tolist())
+
+    via: Any = 0.0
+    if freight.hubs is not None:
+        there = np.asarray(freight.hubs.via_line) >= 0
+        near = there & (np.asarray(freight.hubs.via_slack) <= standing.hub_slack)
+        via = tuple(near.astype(float).tolist())
+    return HoldRule(
+        hold=by_lane(standing.hold),
+        patience=by_lane(standing.patience),
+        spot_patience=by_lane(standing.spot_patience),
+        via_hub=via,
     )
 
 

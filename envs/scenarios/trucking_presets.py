@@ -57,6 +57,18 @@ class Trucking:
     keeps_retail_books: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """The standing rule of trucks by kind of lane: about what tuning finds in `steady`."""
+
+    # truckloads held back: on lanes of transfers, outbound lanes, hub lanes, linehauls
+    hold: tuple[float, float, float, float] = (-0.05, -0.05, 0.15, -0.55)
+    # multiples of the break-even load; what a linehaul leaves can still go straight
+    patience: tuple[float, float, float, float] = (0.0, 1.0, 0.4, 1e9)
+    spot_patience: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 1e9)
+    hub_slack: int = 1  # waves of slack that the way through a hub may cost
+
+
 def trucking_of(overrides: Mapping[str, Any]) -> Trucking:
     """The parameters of a scenario.
 

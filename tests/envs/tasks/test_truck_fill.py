@@ -75,8 +75,9 @@ def test_the_ledger_is_the_reward_and_freight_its_accounts(scenario: str) -> Non
 
 
 def test_a_threshold_of_zero_is_due_and_top_up() -> None:
-    """The middle of the default mode is a sensible rule, the same as that of the network."""
-    env, other = batch(), batch(rules={"dispatch": HoldRule()}, action="residual")
+    """The middle of the default mode is a sensible rule, by name as well."""
+    rules = {"dispatch": "due_and_top_up"}
+    env, other = batch(rules=rules), batch(rules=rules, action="residual")
     np.testing.assert_array_equal(played(env, zeros(env))[0], played(other, zeros(other))[0])
 
 
