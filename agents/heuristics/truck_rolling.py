@@ -126,7 +126,7 @@ def truck_milp(
     fill: float = 0.8,
     hedge: float = 1.0,
     waves: int = 8,
-    whole_waves: int = 1,
+    whole_waves: int = 2,
     later_is_cheaper: float = 0.01,
 ) -> RollingTrucks:
     """The first wave of a mixed-integer program on the forecast, solved anew in every wave.
