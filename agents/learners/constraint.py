@@ -1,7 +1,7 @@
 """A limit on mean costs while learning: the cost has a price, which rises while it is broken.
 
 Lagrangian relaxation of a constrained Markov decision process, the multiplier by dual ascent
-(Altman, Constrained Markov Decision Processes, 1999; Tessler, Mankowitz & Mannor, Reward
+(Altman, Constrained Markov Decision Processes, 1999; Tessler et al., Reward
 Constrained Policy Optimization, ICLR 2019).
 """
 
