@@ -239,6 +239,8 @@ class Learner:
         done_steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
         envs = build(specification, num_envs=n_envs or self.n_envs, split="train")
         base: Any = envs.unwrapped
+        if self.algorithm == "MaskablePPO" and not hasattr(base.task, "action_masks"):
+            raise ValueError("algorithm: MaskablePPO is for tasks that mask actions (TruckFill-v0)")
         transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
         bounds = action_bounds(envs)
         played = envs

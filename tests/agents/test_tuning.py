@@ -184,8 +184,10 @@ def test_every_rule_with_a_search_is_tried_below():
         name
         for name, entry in agents.registered().items()
         if tuning.search_of(entry.resolve())
-        and not any(p in entry.factory_path for p in ("placement", "restock", "commitment"))
-    }  # rules that place stock or limit sellers are tuned by tests of their own
+        and not any(
+            p in entry.factory_path for p in ("placement", "restock", "commitment", "truck")
+        )
+    }  # rules that place stock, limit sellers or fill trucks are tuned by tests of their own
     assert set(TUNABLE) <= have and have - set(TUNABLE) <= {"steady_five"}
 
 

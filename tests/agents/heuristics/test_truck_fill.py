@@ -1,5 +1,6 @@
 """Rules that fill trucks: what each does, by numbers that can be checked by hand."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from environments import TRUCKS
 
 from stockyard import agents
+from stockyard.agents import tuning
 from stockyard.agents.evaluation.rollout import build, rollout
-from stockyard.agents.heuristics.base import Facts
+from stockyard.agents.heuristics.base import Facts, search_of
 from stockyard.agents.heuristics.truck_lanes import TruckLanes
 from stockyard.envs.tasks.task import shaped
 
@@ -121,7 +123,7 @@ def test_the_rolling_program_plans_whole_trucks_within_pools() -> None:
     """What it sends first is there to be sent, and it does better than sending all now."""
     spec = {"id": TRUCKS, "horizon": 12}
     env = build(spec, num_envs=2, split="validation", action_mode="quantity")
-    rule = agents.make("truck_milp", env, waves=6)
+    rule = agents.make("truck_milp", env, waves=6, whole_waves=1)
     observation, _ = env.reset(seed=0)
     total = np.zeros(2)
     for _ in range(12):
@@ -133,3 +135,33 @@ def test_the_rolling_program_plans_whole_trucks_within_pools() -> None:
         total += reward
     naive = rollout(agents.make("all_now", env), env, seed=0).returns
     assert total.mean() > naive.mean()
+
+
+TUNED = (
+    *("full_only", "due_and_top_up", "truck_hold", "lane_hold", "time_and_quantity"),
+    *("break_even_expedite", "truck_value", "load_plan"),
+)
+
+
+def test_every_rule_with_a_search_is_tuned_below() -> None:
+    """A new rule must tune itself somewhere."""
+    have = {
+        name
+        for name, entry in agents.registered().items()
+        if "heuristics.truck" in entry.factory_path and search_of(entry.resolve())
+    }
+    assert have == set(TUNED)
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_tuned_parameters_are_those_that_make_takes(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search may run in other coordinates; what it returns may be printed, kept and given."""
+    monkeypatch.setattr(tuning, "ROUNDS", 1)
+    spec = {"id": TRUCKS, "horizon": 4}
+    result = agents.tune(name, spec, tapes=2)
+    assert json.loads(json.dumps(result.parameters)) == result.parameters
+    env = build(spec, num_envs=2, split="train", action_mode="quantity")
+    again = rollout(agents.make(name, env, **result.parameters), env, seed=0)
+    assert again.mean == pytest.approx(result.score)

@@ -65,7 +65,7 @@ def test_a_learner_improves_on_a_trivial_problem(trained):
     assert learned.mean > 0.1 * constant.mean
 
 
-@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"MaskablePPO"}))  # see test_trucks
 def test_every_algorithm_trains_saves_and_loads(algorithm, tmp_path):
     """The table of algorithms holds none that does not run on the native batch."""
     steps = 1024 if algorithm in ("PPO", "A2C", "RecurrentPPO") else 400

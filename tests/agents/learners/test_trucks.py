@@ -50,6 +50,12 @@ def test_a_masked_learner_asks_for_no_truck_that_is_not_there(tmp_path: Path) ->
     assert np.isfinite(rollout(policy, env, seed=0).returns).all()
 
 
+def test_masks_are_for_tasks_that_have_some(tmp_path: Path) -> None:
+    """The error names the setting, before anything is trained."""
+    with pytest.raises(ValueError, match="algorithm: MaskablePPO is for tasks that mask"):
+        trained(tmp_path / "run", {"id": "stockyard/Replenishment-v0"}, "MaskablePPO")
+
+
 def test_a_limit_that_is_broken_becomes_dear(tmp_path: Path) -> None:
     """The price rises with the mean cost above the limit, falls below it, and is kept."""
     env = build({**SPEC, "action": "threshold"}, num_envs=2, split="train")
