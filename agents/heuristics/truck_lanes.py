@@ -105,4 +105,4 @@ class TruckRule(Heuristic):
         """The plan (B, ...), and the next state; the observation is in its shapes."""
 
 
-__all__ = ["Freight", "TruckLanes", "TruckRule"]
+__all__ = ["TruckLanes", "TruckRule"]
