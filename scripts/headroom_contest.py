@@ -48,6 +48,7 @@ class Contest:
     # metrics that policies trade for one another; a minus before one of which less is better
     frontier: tuple[str, ...] = ()
     unit: str = "day"  # the period of the network, by which money is told
+    variants: dict[str, Any] = dataclasses.field(default_factory=dict)  # scenarios of its own
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Contest:
@@ -76,11 +77,13 @@ class Contest:
         if task not in known:
             raise ValueError(f"task: unknown {task!r}; known: {', '.join(known)}")
         data = yaml.safe_load((CONTESTS / f"{task}.yaml").read_text(encoding="utf-8"))
+        variants = data.get("variants", {})
         scenarios = chosen or data.get("scenarios") or BENCHMARK
         scenarios = [scenarios] if isinstance(scenarios, str) else scenarios
+        possible = [*names(), *variants]
         for scenario in scenarios:
-            if scenario not in names():
-                raise ValueError(f"scenarios: unknown {scenario!r}; known: {', '.join(names())}")
+            if scenario not in possible:
+                raise ValueError(f"scenarios: unknown {scenario!r}; known: {', '.join(possible)}")
         learners = {
             f"{name}_s{seed}": {
                 "name": name,
@@ -106,6 +109,7 @@ class Contest:
             bounds=str(data.get("bounds", task)),
             frontier=tuple(data.get("frontier", ())),
             unit=str(data.get("unit", "day")),
+            variants=variants,
         )
 
     def siblings(self) -> list[str]:
@@ -118,7 +122,8 @@ class Contest:
 
     def spec(self, scenario: str) -> dict[str, Any]:
         """The environment of a scenario."""
-        return {**self.env, "scenario": scenario}
+        own = self.variants.get(scenario)
+        return {**self.env, "scenario": scenario if own is None else {"name": scenario, **own}}
 
     def tunable(self) -> list[str]:
         """The rules that have something to tune."""
@@ -224,7 +229,8 @@ class Contest:
             content = self.parameters(scenario, policy)
         from stockyard.envs.scenarios.scenario import named_file
 
-        world = named_file(scenario).read_text(encoding="utf-8")
+        is_own = scenario in self.variants
+        world = "" if is_own else named_file(scenario).read_text(encoding="utf-8")
         known = [policy, self.spec(scenario), world, metadata.version("stockyard"), content]
         text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

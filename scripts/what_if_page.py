@@ -39,11 +39,17 @@ LABELS = {
     "freight:tariff": "… by distance",
     "freight:transfer": "… between sites",
     "freight:trucks": "… trucks",
+    "freight:spot": "… hired trucks",
+    "freight:expedite": "… carriers",
     "freight:last_mile": "… last mile",
     "utilisation_storage": "space in use, %",
     "utilisation_receiving": "receiving in use, %",
     "utilisation_outbound": "picking in use, %",
     "utilisation_trucks": "trucks' load, %",
+    "late_share": "parcels late, %",
+    "spot_share": "hired trucks, % of trucks",
+    "carrier_share": "sent by carriers, % of volume",
+    "hub_share": "sent through a hub, % of volume",
     "surplus:retailer": "surplus of the platform, USD a day",
     "surplus:sellers": "surplus of sellers, USD a day",
     "surplus:customers": "surplus of customers, USD a day",
@@ -99,6 +105,19 @@ OF_SELLERS = (
     "broken_outlook",
 )
 """Headlines and measures of the picture where terms for sellers are decided."""
+
+OF_TRUCKS = (
+    "profit",
+    "utilisation_trucks",
+    "late_share",
+    "in_stock_rate",
+    "lost:in_transit",
+    "freight:all",
+    "freight:trucks",
+    "freight:spot",
+    "freight:expedite",
+)
+"""Headlines and measures of the picture where parcels wait for trucks."""
 
 COLOURS = ("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#0e7490", "#b45309")
 PLACE_COLOURS = ("#64748b", "#2563eb", "#f59e0b", "#cbd5e1", "#0e7490", "#7c3aed")
@@ -160,7 +179,7 @@ def render(result: Compared) -> Table:
     table.add_column("base", justify="right", no_wrap=True)
     for row in result.rows:
         table.add_column(row["name"], justify="right", overflow="fold")
-    for measure in _present(result, OF_SELLERS if _has_sellers(result) else HEADLINES):
+    for measure in _chosen(result, HEADLINES):
         found = [result.differences[row["name"]].get(measure) for row in result.rows]
         table.add_row(label(measure), _base(found), *map(_told, found))
     return table
@@ -178,8 +197,12 @@ def _present(result: Compared, measures: Sequence[str]) -> list[str]:
     return [m for m in measures if any(m in found for found in result.differences.values())]
 
 
-def _has_sellers(result: Compared) -> bool:
-    return "objective" in result.base["values"]
+def _chosen(result: Compared, usual: Sequence[str]) -> list[str]:
+    """The measures that tell most where terms for sellers or trucks are decided; else the usual."""
+    values = result.base["values"]
+    if "objective" in values:
+        return _present(result, OF_SELLERS)
+    return _present(result, OF_TRUCKS if "late_share" in values else usual)
 
 
 def _base(found: Sequence[Difference | None]) -> str:
@@ -261,7 +284,7 @@ def write_page(page: Path, result: Compared, command: str) -> None:
         "| mean over tapes | base | " + " | ".join(row["name"] for row in result.rows) + " |",
         "|---|" + "---:|" * (1 + len(result.rows)),
     ]
-    for measure in _present(result, OF_SELLERS if _has_sellers(result) else HEADLINES):
+    for measure in _chosen(result, HEADLINES):
         found = [result.differences[row["name"]].get(measure) for row in result.rows]
         lines.append(f"| {label(measure)} | {_base(found)} | {' | '.join(map(_told, found))} |")
     for row in result.rows:
@@ -357,7 +380,7 @@ def draw(path: Path, result: Compared) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = _present(result, OF_SELLERS if _has_sellers(result) else PANELS)
+    panels = _chosen(result, PANELS)
     columns = 3
     rows = -(-len(panels) // columns)
     num_cases = len(result.rows)

@@ -38,11 +38,18 @@ SHARES = (
     "in_stock_new",
     "merchant_share",
     "crowding",
+    "late_share",
+    "spot_share",
+    "carrier_share",
+    "hub_share",
 )
 """Metrics told in percent."""
 
 OF_TERMS = ("limit_gini", "bullwhip", "broken_outlook", "storage_price")
 """Metrics of what sellers are offered, told as they are."""
+
+FREIGHT = ("tariff", "transfer", "trucks", "spot", "expedite", "last_mile")
+"""Accounts of what shipping costs."""
 
 IN_TRANSIT = "in transit"
 ON_ORDER = "on order"
@@ -262,7 +269,7 @@ def _money(evaluation: Evaluation, watch: _Watch) -> dict[str, Floats]:
     else:
         return values
     values["sold"] = sold / days
-    parts = [name for name in ("tariff", "transfer", "trucks", "last_mile") if name in ledger]
+    parts = [name for name in FREIGHT if name in ledger]
     with np.errstate(divide="ignore", invalid="ignore"):
         values["freight:all"] = -np.sum([ledger[name] for name in parts], axis=0) / sold
         values |= {f"freight:{name}": -ledger[name] / sold for name in parts}

@@ -221,6 +221,22 @@ def test_other_parameters_are_evaluated_again(folders: Path) -> None:
     assert contest.fingerprint("steady", "base_stock") != before
 
 
+def test_a_contest_has_scenarios_of_its_own(folders: Path) -> None:
+    """A variant is a scenario beside the named ones, and results are known by what it changes."""
+    path = folders / "contests" / "prices.yaml"
+    data = yaml.safe_load(path.read_text())
+    crowded = {"like": "steady", "retail": {"storage_days": 5.0}}
+    path.write_text(yaml.safe_dump({**data, "variants": {"crowded": crowded}}))
+    contest = headroom_contest.Contest.read("prices", ["crowded", "steady"])
+    assert contest.spec("crowded")["scenario"] == {"name": "crowded", **crowded}
+    assert contest.spec("steady")["scenario"] == "steady"
+    before = contest.fingerprint("crowded", "constant_price")
+    crowded["retail"] = {"storage_days": 6.0}
+    path.write_text(yaml.safe_dump({**data, "variants": {"crowded": crowded}}))
+    contest = headroom_contest.Contest.read("prices", "crowded")
+    assert contest.fingerprint("crowded", "constant_price") != before
+
+
 def test_the_best_is_chosen_on_validation_tapes() -> None:
     """Who ran on fewer tapes is compared on those, and test results do not count."""
 

@@ -28,6 +28,7 @@ SPEC = {"id": "stockyard/Replenishment-v0", "scenario": "steady", "size": "small
 RULE = {"safety_factor": 0.5}
 TWO_DAYS = {"promise_changes": [{"start": 0.0, "min_offered_tier": 1}]}
 OF_SELLERS = ("predictable_limits", "storage_shock", "strategic_sellers")
+OF_TRUCKS = ("dispatch_rules",)
 SHIPPED = sorted(p.stem for p in (Path(stockyard.conf.__file__).parent / "what_if").glob("*.yaml"))
 MINE = {
     "name": "mine",
@@ -216,13 +217,16 @@ def test_places_are_known_by_their_kind():
     assert [kind_of(name) for name in names] == ["cross-dock", "regional", "local", "stage 2"]
 
 
+def of_task(name):
+    """The environments that a shipped experiment is for."""
+    if name in OF_SELLERS:
+        return ["restock_limits"]
+    return ["truck_fill"] if name in OF_TRUCKS else ["replenishment", "placement"]
+
+
 @pytest.mark.parametrize(
     ("name", "env"),
-    [
-        (name, env)
-        for name in SHIPPED
-        for env in (["restock_limits"] if name in OF_SELLERS else ["replenishment", "placement"])
-    ],
+    [(name, env) for name in SHIPPED for env in of_task(name)],
 )
 def test_every_shipped_experiment_can_be_run(name, env):
     """All its cases build in the environments it is for; the file's name is the experiment's."""
