@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stockyard.agents.heuristics.base import Facts, Floats, Heuristic, Observation, Starts
-from stockyard.envs.network.freight import Freight
 from stockyard.envs.network.lanes import lane_plan
 from stockyard.envs.network.state import TruckPlan
 from stockyard.envs.network.truck_rules import Loads, break_even, loads_of

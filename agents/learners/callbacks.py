@@ -15,6 +15,7 @@ from stockyard.agents.evaluation.files import atomic_path
 from stockyard.agents.evaluation.rollout import Evaluation
 from stockyard.agents.learners.adapter import VectorEnvAdapter
 from stockyard.agents.learners.course import Bar, StopSignal, ValidationCurve
+from stockyard.agents.learners.joined import JoinedVecEnv
 from stockyard.agents.learners.mixture import MixedEvaluation
 from stockyard.agents.learners.run_folder import RunFolder
 
@@ -184,12 +185,12 @@ def save(model: BaseAlgorithm, path: Any) -> None:
         model.save(file)
 
 
-def adapter_of(model: BaseAlgorithm) -> VectorEnvAdapter:
+def adapter_of(model: BaseAlgorithm) -> VectorEnvAdapter | JoinedVecEnv:
     """Returns the adapter that a model trains on."""
     env = model.get_env()
     assert env is not None
     adapter = env.unwrapped
-    assert isinstance(adapter, VectorEnvAdapter)
+    assert isinstance(adapter, VectorEnvAdapter | JoinedVecEnv)
     return adapter
 
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 
-from stockyard.agents.evaluation.rollout import Specification, build, rollout
+from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
 from stockyard.agents.learners.adapter import VectorEnvAdapter
 from stockyard.agents.learners.callbacks import (
     Checkpoints,
@@ -32,6 +33,8 @@ from stockyard.agents.learners.callbacks import (
 )
 from stockyard.agents.learners.constraint import DualAscent, PricedCost, checked_price
 from stockyard.agents.learners.course import Result, StopSignal, described, mixed
+from stockyard.agents.learners.joined import JoinedVecEnv
+from stockyard.agents.learners.mixture import MixedEvaluation, worlds_of
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.envs.tasks.truck_fields import truck_masks
 from stockyard.envs.wrappers import (
@@ -57,6 +60,17 @@ GAUSSIAN = ("A2C", "PPO", "RecurrentPPO")
 """Algorithms whose policy is a mean and a spread, not squashed."""
 
 ACTIVATIONS = {"elu": torch.nn.ELU, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The training batch of one world."""
+
+    base: Any  # the environment itself
+    transform: ObservationTransform
+    bounds: tuple[NDArray[Any], NDArray[Any]] | None
+    priced: PricedCost | None
+    adapter: VectorEnvAdapter
 
 
 class TrainedPolicy:
@@ -216,7 +230,8 @@ class Learner:
         which `resume=True` goes on.
 
         Args:
-            specification: The environment: keyword arguments of `gymnasium.make_vec`.
+            specification: The environment: keyword arguments of `gymnasium.make_vec`; a list of
+                scenarios as `mixture` for one model in all of them, each with `n_envs` rows.
             folder: Where everything goes.
             total_steps: Steps of all rows together, those before a resume included.
             n_envs: Batch size; None for the one the settings were chosen for.
@@ -237,30 +252,22 @@ class Learner:
         folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
         started = time.perf_counter()
         done_steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
-        envs = build(specification, num_envs=n_envs or self.n_envs, split="train")
-        base: Any = envs.unwrapped
-        if self.algorithm == "MaskablePPO" and not hasattr(base.task, "action_masks"):
-            raise ValueError("algorithm: MaskablePPO is for tasks that mask actions (TruckFill-v0)")
-        transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
-        bounds = action_bounds(envs)
-        played = envs
-        if self.against_rule:
-            twin = build(
-                specification,
-                num_envs=envs.num_envs,
-                split="train",
-                action_mode="residual",
-            )
-            played = AgainstStandingRule(envs, twin)
-        priced = None
+        worlds = worlds_of(specification)
+        if len(worlds) > 1 and self.cost_price is not None:
+            raise ValueError("cost_price: is for one world, not for a mixture")
+        price = None
         if self.cost_price is not None:
             price = self.cost_price["initial"]
             if resume:
                 price = folder.read_record().get("cost_price", price)
-            played = priced = PricedCost(played, price)
-        adapter = VectorEnvAdapter(
-            _wrapped(played, transform, bounds), reward_scale=float(base.reward_scale)
-        )
+        batches = {
+            world: self._batch(spec, n_envs or self.n_envs, price) for world, spec in worlds.items()
+        }
+        first = next(iter(batches.values()))
+        base, transform, bounds = first.base, first.transform, first.bounds
+        adapter: VectorEnvAdapter | JoinedVecEnv = first.adapter
+        if len(batches) > 1:
+            adapter = JoinedVecEnv({world: batch.adapter for world, batch in batches.items()})
         model = self._model(adapter, folder, seed, done_steps, checkpoint)
         policy = TrainedPolicy(model, transform, base.action_mode, bounds)
         before = folder.read_record() if resume else {}
@@ -281,23 +288,34 @@ class Learner:
         )
 
         evaluator = None
-        evaluation_envs = None
+        validation: dict[str, VectorEnv[Any, Any, Any]] = {}
         if eval_tapes > 0:
-            evaluation_envs = build(base.specification, num_envs=eval_tapes, split=eval_split)
-            validation = evaluation_envs
-            evaluator = ValidationEvaluator(
-                folder,
-                lambda: rollout(policy, validation, seed=eval_seed),
-                eval_every,
-                against or {},
-            )
+            validation = {
+                world: build(batch.base.specification, num_envs=eval_tapes, split=eval_split)
+                for world, batch in batches.items()
+            }
+            scales = {
+                world: batch.adapter.reward_scale / batch.base.periods_per_step
+                for world, batch in batches.items()
+            }
+
+            def evaluated() -> Evaluation | MixedEvaluation:
+                parts = {
+                    world: rollout(policy, envs, seed=eval_seed)
+                    for world, envs in validation.items()
+                }
+                return (
+                    MixedEvaluation(parts, scales) if len(parts) > 1 else next(iter(parts.values()))
+                )
+
+            evaluator = ValidationEvaluator(folder, evaluated, eval_every, against or {})
         checkpoints = Checkpoints(folder, checkpoint_every, checkpoint_keep)
         stop = StopSignal()
         figures = RolloutFigures(base.periods_per_step)
         every: list[BaseCallback] = [figures, checkpoints, StopRequest(stop)]
         every += [evaluator] if evaluator else []
-        if priced is not None and self.cost_price is not None:
-            every += [DualAscent(priced, self.cost_price["rate"], folder)]
+        if first.priced is not None and self.cost_price is not None:
+            every += [DualAscent(first.priced, self.cost_price["rate"], folder)]
         curve = evaluator.curve if evaluator else None
         every += [ProgressBar(total_steps, curve)] if progress else []
         interrupted = False
@@ -329,8 +347,8 @@ class Learner:
         )
         folder.write_model_card()
         adapter.close()
-        if evaluation_envs is not None:
-            evaluation_envs.close()
+        for envs in validation.values():
+            envs.close()
         return Result(
             folder=folder.path,
             steps=model.num_timesteps,
@@ -339,9 +357,34 @@ class Learner:
             best_validation=folder.read_record().get("best_validation"),
         )
 
+    def _batch(self, specification: Specification, n_envs: int, price: float | None) -> _Batch:
+        """Builds the training batch of one world, and what is around it."""
+        envs = build(specification, num_envs=n_envs, split="train")
+        base: Any = envs.unwrapped
+        if self.algorithm == "MaskablePPO" and not hasattr(base.task, "action_masks"):
+            raise ValueError("algorithm: MaskablePPO is for tasks that mask actions (TruckFill-v0)")
+        transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
+        bounds = action_bounds(envs)
+        played = envs
+        if self.against_rule:
+            twin = build(
+                specification,
+                num_envs=envs.num_envs,
+                split="train",
+                action_mode="residual",
+            )
+            played = AgainstStandingRule(envs, twin)
+        priced = None
+        if price is not None:
+            played = priced = PricedCost(played, price)
+        adapter = VectorEnvAdapter(
+            _wrapped(played, transform, bounds), reward_scale=float(base.reward_scale)
+        )
+        return _Batch(base, transform, bounds, priced, adapter)
+
     def _model(
         self,
-        adapter: VectorEnvAdapter,
+        adapter: VectorEnvAdapter | JoinedVecEnv,
         folder: RunFolder,
         seed: int,
         done_steps: int,
