@@ -65,10 +65,6 @@ class TruckLanes:
         staged = np.asarray(observation["staged_volume"], dtype=np.float64)
         return loads_of(self.params, volume, staged, via_hub)
 
-    def by_pool(self, values: Floats) -> Floats:
-        """Values of pools (..., G) for each of their lanes, (..., L)."""
-        return values[..., self.freight.pool]
-
 
 class TruckRule(Heuristic):
     """A rule that plans trucks, hired ones, carriers and ways through hubs."""
