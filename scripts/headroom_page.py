@@ -168,7 +168,7 @@ def _lines(
         f"# Headroom: {contest.task}",
         "",
         f"Made on {record['date']} by `{record['command']}`. Size `{contest.env['size']}`, "
-        f"`{contest.env['id']}`; profit in USD a {contest.unit} on {most} held-out tapes"
+        f"`{contest.env['id']}`; {contest.measure} in USD a {contest.unit} on {most} held-out tapes"
         + (f" ({', '.join(few)}: on {min(first['tapes'].values())})" if few else "")
         + ". Rules are tuned for each scenario on training tapes "
         f"(`conf/tuned/{contest.task}`); the best rule and the best learner are chosen on "
@@ -190,11 +190,12 @@ def _lines(
         "",
         *_table(contest, summary, groups, "gap_closed", lambda x: f"{100.0 * x:.1f}"),
         "",
-        f"## Profit, USD a {contest.unit}",
+        f"## {contest.measure.capitalize()}, USD a {contest.unit}",
         "",
         *_table(contest, summary, groups, "profit", lambda x: f"{x:,.0f}", with_bound=True),
         "",
-        "## Transfer: difference to the best tuned rule of each scenario, percent of its profit",
+        "## Transfer: difference to the best tuned rule of each scenario, percent of its "
+        + contest.measure,
         "",
         "Rows are learners; a generalist was trained on a mixture of scenarios, a specialist on "
         "the one in its name, and what is called small on the small network.",

@@ -23,9 +23,6 @@ COSTLY = 8
 MANY = 4
 """Parameters from which on a search begins with trials all over the space."""
 
-TIME_LIMIT = 60.0
-"""Seconds for the bound of one tape."""
-
 
 def tune_cell(contest: Contest, scenario: str, rule: str, tapes: int) -> dict[str, Any]:
     """Tunes one rule in one scenario."""
@@ -146,7 +143,7 @@ def bound_cell(contest: Contest, scenario: str, seeds: range) -> dict[str, Any]:
         contest.spec(scenario),
         list(seeds),
         cache=contest.bounds_file(),
-        time_limit=TIME_LIMIT,
+        time_limit=contest.bound_seconds,
     )
     seconds = time.perf_counter() - begun
     return {"scenario": scenario, "seeds": f"{seeds[0]} to {seeds[-1]}", "seconds": seconds}

@@ -260,9 +260,11 @@ class Learner:
             price = self.cost_price["initial"]
             if resume:
                 price = folder.read_record().get("cost_price", price)
-        batches = {
-            world: self._batch(spec, n_envs or self.n_envs, price) for world, spec in worlds.items()
-        }
+        batches: dict[str, _Batch] = {}
+        for world, spec in worlds.items():
+            # one policy sees every world through the transform that it is kept with
+            seen = next(iter(batches.values())).transform if batches else None
+            batches[world] = self._batch(spec, n_envs or self.n_envs, price, seen)
         first = next(iter(batches.values()))
         base, transform, bounds = first.base, first.transform, first.bounds
         adapter: VectorEnvAdapter | JoinedVecEnv = first.adapter
@@ -357,13 +359,20 @@ class Learner:
             best_validation=folder.read_record().get("best_validation"),
         )
 
-    def _batch(self, specification: Specification, n_envs: int, price: float | None) -> _Batch:
+    def _batch(
+        self,
+        specification: Specification,
+        n_envs: int,
+        price: float | None,
+        transform: ObservationTransform | None,
+    ) -> _Batch:
         """Builds the training batch of one world, and what is around it."""
         envs = build(specification, num_envs=n_envs, split="train")
         base: Any = envs.unwrapped
         if self.algorithm == "MaskablePPO" and not hasattr(base.task, "action_masks"):
             raise ValueError("algorithm: MaskablePPO is for tasks that mask actions (TruckFill-v0)")
-        transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
+        if transform is None:
+            transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
         bounds = action_bounds(envs)
         played = envs
         if self.against_rule:

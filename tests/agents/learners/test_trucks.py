@@ -13,13 +13,16 @@ from environments import TRUCKS
 from stockyard import agents
 from stockyard.agents.evaluation.rollout import build, rollout
 from stockyard.agents.learners import hindsight
+from stockyard.agents.learners.adapter import VectorEnvAdapter
 from stockyard.agents.learners.constraint import DualAscent, PricedCost, checked_price
+from stockyard.agents.learners.joined import JoinedVecEnv
 from stockyard.agents.learners.layout import Layout
 from stockyard.agents.learners.networks import Actor
 from stockyard.agents.learners.run_folder import RunFolder
 from stockyard.agents.learners.sb3 import Learner
 from stockyard.envs.network.world import simulate
 from stockyard.envs.tasks.task import shaped
+from stockyard.envs.wrappers import ObservationTransform, TransformObservations
 
 SPEC = {"id": TRUCKS, "horizon": 16, "action": "trucks"}
 SETTINGS: dict[str, Any] = {"n_envs": 4, "n_steps": 8, "batch_size": 16, "n_epochs": 1}
@@ -54,6 +57,53 @@ def test_masks_are_for_tasks_that_have_some(tmp_path: Path) -> None:
     """The error names the setting, before anything is trained."""
     with pytest.raises(ValueError, match="algorithm: MaskablePPO is for tasks that mask"):
         trained(tmp_path / "run", {"id": "stockyard/Replenishment-v0"}, "MaskablePPO")
+
+
+def test_one_model_learns_several_worlds_side_by_side(tmp_path: Path) -> None:
+    """Every world has rows of its own, seen through one transform; wrong ones are named."""
+    mixture = {**SPEC, "mixture": ["steady", "late_returns"]}
+    folder = trained(tmp_path / "run", mixture, "MaskablePPO")
+    entry = RunFolder(folder).read_evaluations()[-1]
+    assert entry["scenarios"].keys() == {"steady", "late_returns"}
+    policy = agents.load(folder)
+    for scenario in ("steady", "late_returns", "peak_days"):
+        spec = {**SPEC, "scenario": scenario}
+        assert np.isfinite(agents.evaluate(policy, spec, num_tapes=2).returns).all()
+    with pytest.raises(ValueError, match="cost_price: is for one world"):
+        trained(tmp_path / "two", mixture, "PPO", cost_price={"rate": 1.0})
+
+
+def test_joined_batches_are_those_of_their_worlds() -> None:
+    """Rows come in order, each with the tapes, masks and rewards of its own batch."""
+
+    def adapter(scenario: str, num_envs: int) -> VectorEnvAdapter:
+        spec = {**SPEC, "scenario": scenario}
+        envs = build(spec, num_envs=num_envs, split="train")
+        transform = ObservationTransform.for_env(envs, scale=True, flatten=True)
+        return VectorEnvAdapter(TransformObservations(envs, transform), 10.0)
+
+    joined = JoinedVecEnv({name: adapter(name, k + 1) for k, name in enumerate(("steady", "q4"))})
+    seeds = joined.seed(5)
+    alone = adapter("q4", 2)
+    alone._seeds = seeds[1:]  # type: ignore[assignment]
+    seen, own = joined.reset(), alone.reset()
+    assert joined.num_envs == 3 and len(set(seeds)) == 3
+    np.testing.assert_array_equal(seen[1:], own)
+    for _ in range(17):  # over the end of an episode
+        action = np.stack([joined.action_space.sample() for _ in range(3)])
+        seen, rewards, done, infos = joined.step(action)
+        own, reward, ended, _ = alone.step(action[1:])
+        np.testing.assert_array_equal(seen[1:], own)
+        np.testing.assert_array_equal(rewards[1:], reward)
+        np.testing.assert_array_equal(done[1:], ended)
+        assert len(infos) == 3
+    assert joined.get_attr("num_envs") == [1, 2, 2]
+    with pytest.raises(ValueError, match="mixture: actions of medium"):
+        other = build({**SPEC, "size": "medium"}, num_envs=1, split="train")
+        wrong = SimpleNamespace(
+            observation_space=joined.observation_space, action_space=other.single_action_space
+        )
+        JoinedVecEnv({"steady": adapter("steady", 1), "medium": wrong})  # type: ignore[dict-item]
 
 
 def test_a_limit_that_is_broken_becomes_dear(tmp_path: Path) -> None:
