@@ -169,3 +169,23 @@ def test_the_program_holds_what_comes_after_its_demand(env: Any, observation: An
     owner = np.asarray(env.world.network.products.owner)
     held = [50.0 * volume[owner == s + 1].sum() for s in range(rule.num_sellers)]
     assert (action[:, : rule.num_sellers] >= np.array(held) * 0.999).all()
+
+
+@pytest.mark.parametrize(("overbook", "clears"), [(1.0, 13.2), (1.25, 7.0)])
+def test_space_clears_near_the_overage_fee(overbook: float, clears: float) -> None:
+    """All storage auctioned without a reserve: the median month, USD per ft3-month.
+
+    Sellers pay 10 for space over their limit in the public fee schedule: capacity and what sellers
+    earn by space are in proportion. The figures are those of the docs.
+    """
+    spec = {"id": RESTOCK, "scenario": "steady"}
+    year = build(spec, num_envs=16, split="test", action_mode="quantity")
+    free = {"floor": 0.0, "markup": 0.0, "free_days": 0.0}
+    policy = agents.make("auction", year, overbook=overbook, **free)
+    seen, _ = year.reset(seed=0)
+    prices = []
+    for _ in range(11):  # months
+        seen, *_ = year.step(policy.predict(seen)[0])
+        prices.append(seen["clearing_price"])
+    assert np.median(prices) == pytest.approx(clears, abs=0.1)
+    assert 5.0 < np.median(prices) < 20.0
