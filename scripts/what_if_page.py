@@ -111,7 +111,7 @@ OF_TRUCKS = (
     "utilisation_trucks",
     "late_share",
     "in_stock_rate",
-    "lost:in_transit",
+    "speed_share_2_day",
     "freight:all",
     "freight:trucks",
     "freight:spot",
