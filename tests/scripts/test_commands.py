@@ -135,10 +135,10 @@ def test_a_hindsight_run_is_trained_evaluated_and_resumed(command):
         (["eval.evry=5"], "there is no key 'eval.evry'; did you mean 'eval.every'?"),
         (
             ["agent=nobody"],
-            "Could not find 'agent/nobody'; known: a2c, hindsight, hindsight_retail, ppo",
+            "Could not find 'agent/nobody'; known: a2c, hindsight, hindsight_retail",
         ),
         (["env=nowhere"], "known: placement, replenishment, restock_limits, textbook"),
-        (["scenario=doom"], "Could not find 'scenario/doom'; known: capacity_shock, case_packs"),
+        (["scenario=doom"], "Could not find 'scenario/doom'; known: big_parcels, capacity_shock"),
         (["seed=abc"], "Value 'abc' of type 'str' could not be converted to Integer"),
         (["resume=nowhere"], "nowhere is not a run folder: it has no run.json"),
         (["env=tiny", "env.action=telepathy"], "unknown action mode 'telepathy'; known: unit"),
