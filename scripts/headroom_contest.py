@@ -48,6 +48,7 @@ class Contest:
     # metrics that policies trade for one another; a minus before one of which less is better
     frontier: tuple[str, ...] = ()
     unit: str = "day"  # the period of the network, by which money is told
+    about: str = ""  # a sentence for the page
     measure: str = "profit"  # what the reward is, in USD
     bound_seconds: float = 60.0  # for the bound of one tape
     variants: dict[str, Any] = dataclasses.field(default_factory=dict)  # scenarios of its own
@@ -111,6 +112,7 @@ class Contest:
             bounds=str(data.get("bounds", task)),
             frontier=tuple(data.get("frontier", ())),
             unit=str(data.get("unit", "day")),
+            about=str(data.get("about", "")),
             measure=str(data.get("measure", "profit")),
             bound_seconds=float(data.get("bound_seconds", 60.0)),
             variants=variants,

@@ -81,6 +81,7 @@ def summarise(contest: Contest, result: Mapping[str, Any]) -> dict[str, Any]:
         limits = np.array(bound["per_period"])
         summary["bound"] = {
             "profit": float(limits.mean()),
+            "stake": _stake(test[contest.naive], limits),
             "tapes": len(limits),
             "optimal": bound["optimal"],
             "seconds": bound["seconds"],
@@ -130,8 +131,14 @@ def difference(values: Floats, rival: Floats) -> dict[str, Any]:
 def gap_closed(values: Floats, naive: Floats, bound: Floats) -> float:
     """(J - J_naive) / (J_bound - J_naive), means over the tapes that all met."""
     count = min(len(values), len(bound))
-    stake = bound[:count].mean() - naive[:count].mean()
+    stake = _stake(naive[:count], bound)
     return float((values[:count].mean() - naive[:count].mean()) / max(stake, 1e-9))
+
+
+def _stake(naive: Floats, bound: Floats) -> float:
+    """What the naive rule leaves to the bound on the tapes that both met."""
+    count = min(len(naive), len(bound))
+    return float(bound[:count].mean() - naive[:count].mean())
 
 
 def _error(values: Floats) -> float:
@@ -177,11 +184,10 @@ def _lines(
         "",
         f"![Gap closed]({path.with_suffix('.png').name})",
         "",
+        *([contest.about, ""] if contest.about else []),
         *_verdict(contest, summary, record["left_out"]),
         "",
-        "## Best learner against best tuned rule",
-        "",
-        *_duel_table(summary),
+        *(_duels(summary) if groups else _left(contest, summary)),
         "",
         "## Gap closed",
         "",
@@ -194,14 +200,7 @@ def _lines(
         "",
         *_table(contest, summary, groups, "profit", lambda x: f"{x:,.0f}", with_bound=True),
         "",
-        "## Transfer: difference to the best tuned rule of each scenario, percent of its "
-        + contest.measure,
-        "",
-        "Rows are learners; a generalist was trained on a mixture of scenarios, a specialist on "
-        "the one in its name, and what is called small on the small network.",
-        "",
-        *_transfer_table(contest, summary, groups),
-        "",
+        *(_transfer(contest, summary, groups) if groups else []),
         "## Time",
         "",
         *_time_table(contest, summary, record),
@@ -263,8 +262,26 @@ def _header(names: Sequence[str]) -> list[str]:
     return [_row(names), _row(["---", *["---:"] * (len(names) - 1)])]
 
 
-def _duel_table(summary: Mapping[str, Any]) -> list[str]:
-    lines = _header(
+def _left(contest: Contest, summary: Mapping[str, Any]) -> list[str]:
+    """What the best tuned rule leaves to perfect information, on the tapes of the bound."""
+    unit = f"USD a {contest.unit}"
+    lines = ["## What the best rule leaves to perfect information", ""]
+    lines += _header(["scenario", "best rule", f"left, {unit}", "of what the naive rule leaves, %"])
+    for scenario, told in summary.items():
+        rule = told["best_rival"]
+        if "bound" not in told:
+            lines.append(_row([scenario, rule, "-", "-"]))
+            continue
+        open_share = 1.0 - told["gap_closed"][rule]
+        left = open_share * told["bound"]["stake"]
+        lines.append(_row([scenario, rule, f"{left:,.0f}", f"{100.0 * open_share:.1f}"]))
+    return lines
+
+
+def _duels(summary: Mapping[str, Any]) -> list[str]:
+    """The best learner beside the best rule of every scenario."""
+    lines = ["## Best learner against best tuned rule", ""]
+    lines += _header(
         ["scenario", "best rule", "best learner", "difference", "95 % interval", "percent"]
     )
     for scenario, told in summary.items():
@@ -328,16 +345,26 @@ def _table(
     return lines
 
 
-def _transfer_table(
+def _transfer(
     contest: Contest, summary: Mapping[str, Any], groups: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    lines = _header(["learner", *summary])
+    """Learners in scenarios that they were not trained in, beside the best rule of each."""
+    lines = [
+        "## Transfer: difference to the best tuned rule of each scenario, percent of its "
+        + contest.measure,
+        "",
+        "Rows are learners; a generalist was trained on a mixture of scenarios, a specialist on "
+        "the one in its name, and what is called small on the small network.",
+        "",
+    ]
+    lines += _header(["learner", *summary])
     for group, names in groups.items():
         cells = []
         for told in summary.values():
             values = [told["against_best_rival"][name]["percent"] for name in names]
             cells.append(f"{np.mean(values):+.2f}")
         lines.append(_row([group, *cells]))
+    lines.append("")
     return lines
 
 

@@ -110,7 +110,7 @@ def test_all_stages_run_and_resume(folders: Path, no_hydra: None, monkeypatch: A
     assert steady["gap_closed"]["naive"] == 0.0
     assert max(steady["gap_closed"].values()) < 1.0
     assert page.with_suffix(".png").stat().st_size > 10_000
-    for heading in ("Gap closed", "Profit, USD a day", "Transfer", "Time"):
+    for heading in ("Gap closed", "Profit, USD a day", "What the best rule leaves", "Time"):
         assert f"## {heading}" in page.read_text()
 
     def never(*cell: Any) -> Any:
