@@ -12,11 +12,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from stockyard.envs.tasks.task import ActionMode
 
 Observation = Mapping[str, NDArray[Any]]
 """Named arrays with the batch axis first, in physical units."""
@@ -30,8 +33,11 @@ class Policy(Protocol):
     """Decides for a whole batch at once."""
 
     @property
-    def action_mode(self) -> str | None:
-        """The action mode of the environment that it speaks; None if any will do."""
+    def action_mode(self) -> ActionMode | None:
+        """The action mode of the environment that it speaks; None if any will do.
+
+        `{"residual": rule}` where it corrects another rule than the standing one.
+        """
 
     def predict(
         self,

@@ -21,7 +21,16 @@ from stockyard.envs.network.tapes import Tape
 from stockyard.envs.network.world import Stretch, World, outlook_at, simulate, stock_values
 from stockyard.envs.scenarios import build_world
 from stockyard.envs.tasks.referee import Referee
-from stockyard.envs.tasks.task import Decoded, View, check_mode, check_task, make_task
+from stockyard.envs.tasks.task import (
+    ActionMode,
+    Decoded,
+    View,
+    check_mode,
+    check_task,
+    make_task,
+    ruled,
+    split_mode,
+)
 
 AUTORESET = {mode.name.lower(): mode for mode in AutoresetMode}
 
@@ -46,6 +55,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         horizon: length of an episode in periods of the network, a multiple of `periods_per_step`;
             None takes the scenario's.
         action: the task's action mode; None takes the first in its docstring.
+            `{"residual": rule}` corrects another rule than the standing one, which goes on to run
+            the burn-in: rules are given as in `rules`.
         rules: slot -> standing rule (a name, a mapping of `name` and its parameters, or a callable)
             for the slots the agent does not take.
         objective: what counts as reward, for `stockyard/RestockLimits-v0`; None: welfare.
@@ -79,7 +90,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         scenario: Any = "steady",
         size: str = "small",
         horizon: int | None = None,
-        action: str | None = None,
+        action: ActionMode | None = None,
         rules: Mapping[str, str | Mapping[str, Any] | Rule] | None = None,
         objective: Any = None,
         demand: Any = None,
@@ -125,8 +136,11 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         }
         self.horizon = _checked_horizon(horizon, self.world)
         self.params = self.world.params(backend, dtype)
+        mode, corrected = split_mode(action)
         self.task = make_task(task, self.world, slots, objective)
-        self.action_mode = check_mode(action, self.task.action_modes)
+        if corrected is not None:
+            self.task = make_task(task, ruled(self.world, self.task, corrected), slots, objective)
+        self.action_mode = check_mode(mode, self.task.action_modes)
         self.metadata = {**self.metadata, "autoreset_mode": AUTORESET[autoreset_mode]}
         self._autoreset = AUTORESET[autoreset_mode]
         self.single_observation_space = self.task.observation_space()
@@ -143,6 +157,18 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self._referee: Referee | None = None
         self._is_done = False
         self.frames: list[Any] = []  # of `rendering.Frame`, one per period
+
+    @property
+    def policy_mode(self) -> ActionMode:
+        """The action mode as policies for this environment name it, wherever they are played.
+
+        `residual` says which rule it corrects where that is not the one of the scenario.
+        """
+        given, rules = self.specification["action"], self.specification["rules"] or {}
+        own = [rules[slot] for slot in self.task.slots if slot in rules]
+        if self.action_mode == "residual" and own and not isinstance(given, Mapping):
+            return {"residual": own[0]}
+        return dict(given) if isinstance(given, Mapping) else self.action_mode
 
     @property
     def periods_per_step(self) -> int:

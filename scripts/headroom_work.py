@@ -174,7 +174,7 @@ def evaluate_cell(
     kept: dict[str, Any] = dict(known.get("policies", {}))
     entries: dict[str, Any] = {}
     commit = provenance().get("git_commit")
-    built: dict[tuple[str | None, str], Any] = {}
+    built: dict[tuple[str, str], Any] = {}
     try:
         for name in contest.policies():
             is_slow = name in contest.slow
@@ -196,7 +196,7 @@ def evaluate_cell(
             entry = {"fingerprint": key, "numbers": numbers, "commit": commit}
             for split, number in numbers.items():
                 mode = getattr(policy, "action_mode", None)
-                where = (mode, f"{split} {number}")
+                where = (repr(mode), f"{split} {number}")
                 if where not in built:
                     built[where] = build(spec, num_envs=number, split=split, action_mode=mode)
                 envs = built[where]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +13,9 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from stockyard.agents.policy import Policy
+
+if TYPE_CHECKING:
+    from stockyard.envs.tasks.task import ActionMode
 
 Floats = NDArray[np.float64]
 Specification = Mapping[str, Any]
@@ -150,7 +153,7 @@ def build(
     *,
     num_envs: int,
     split: str,
-    action_mode: str | None = None,
+    action_mode: ActionMode | None = None,
     horizon: int | None = None,
 ) -> VectorEnv[Any, Any, Any]:
     """Builds the batch that a roll-out or a learner drives: it resets only when told to.

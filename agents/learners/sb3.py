@@ -36,6 +36,7 @@ from stockyard.agents.learners.course import Result, StopSignal, described, mixe
 from stockyard.agents.learners.joined import JoinedVecEnv
 from stockyard.agents.learners.mixture import MixedEvaluation, worlds_of
 from stockyard.agents.learners.run_folder import RunFolder, provenance
+from stockyard.envs.tasks.task import ActionMode
 from stockyard.envs.tasks.truck_fields import truck_masks
 from stockyard.envs.wrappers import (
     AgainstStandingRule,
@@ -80,7 +81,7 @@ class TrainedPolicy:
         self,
         model: BaseAlgorithm,
         transform: ObservationTransform,
-        action_mode: str | None,
+        action_mode: ActionMode | None,
         bounds: tuple[NDArray[Any], NDArray[Any]] | None,
     ) -> None:
         """Joins what training had around the model.
@@ -271,7 +272,7 @@ class Learner:
         if len(batches) > 1:
             adapter = JoinedVecEnv({world: batch.adapter for world, batch in batches.items()})
         model = self._model(adapter, folder, seed, done_steps, checkpoint)
-        policy = TrainedPolicy(model, transform, base.action_mode, bounds)
+        policy = TrainedPolicy(model, transform, base.policy_mode, bounds)
         before = folder.read_record() if resume else {}
         folder.update_record(
             name=name or folder.path.name,
@@ -281,7 +282,7 @@ class Learner:
             n_envs=adapter.num_envs,
             total_steps=total_steps,
             environment=described(description or specification),
-            action_mode=base.action_mode,
+            action_mode=base.policy_mode,
             action_bounds=None if bounds is None else [_compact(bound) for bound in bounds],
             transform=transform.to_dict(),
             reward_scale=float(base.reward_scale),
@@ -380,7 +381,7 @@ class Learner:
                 specification,
                 num_envs=envs.num_envs,
                 split="train",
-                action_mode="residual",
+                action_mode=base.policy_mode if base.action_mode == "residual" else "residual",
             )
             played = AgainstStandingRule(envs, twin)
         priced = None

@@ -1,5 +1,6 @@
 """What an agent sees, does and earns: the seam between the network and an environment."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -9,6 +10,7 @@ from gymnasium import spaces
 from stockyard.envs.network.arrays import Array, all_sum, namespace
 from stockyard.envs.network.economics import PARTIES
 from stockyard.envs.network.params import Params
+from stockyard.envs.network.standing_rules import resolve_rule
 from stockyard.envs.network.state import Decisions, Flows, Ledger, State
 from stockyard.envs.network.tapes import Tape
 from stockyard.envs.network.world import Stretch, World
@@ -97,6 +99,35 @@ def shaped(
         name: values.reshape(*values.shape[:-1], *shapes[name])
         for name, values in observation.items()
     }
+
+
+ActionMode = str | Mapping[str, Any]
+"""A mode of a task, or `{"residual": rule}`: corrections of that rule."""
+
+
+def split_mode(given: ActionMode | None) -> tuple[str | None, Any]:
+    """Returns an action mode and the rule that it corrects; None for the standing one.
+
+    Raises:
+        ValueError: for a mapping of anything else.
+    """
+    if not isinstance(given, Mapping):
+        return given, None
+    if list(given) != ["residual"]:
+        raise ValueError(f'action: only {{"residual": rule}} takes a rule, got {dict(given)!r}')
+    return "residual", given["residual"]
+
+
+def ruled(world: World, task: Task, rule: Any) -> World:
+    """The world as a task sees it that corrects a rule of its own.
+
+    Raises:
+        ValueError: for an unknown rule, or a task that takes several decisions.
+    """
+    if len(task.slots) != 1:
+        raise ValueError(f"action: residual is for one decision, not for {', '.join(task.slots)}")
+    slot = task.slots[0]
+    return dataclasses.replace(world, rules={**world.rules, slot: resolve_rule(slot, rule)})
 
 
 def check_mode(mode: str | None, modes: tuple[str, ...]) -> str:

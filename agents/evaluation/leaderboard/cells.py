@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from stockyard.agents.evaluation.leaderboard import containment
 from stockyard.agents.evaluation.leaderboard.benchmark import SPLIT, Entry, Limits
 from stockyard.agents.evaluation.leaderboard.isolation import Failure, IsolatedPolicy, checked
+
+if TYPE_CHECKING:
+    from stockyard.envs.tasks.task import ActionMode
 
 GIVEN_UP = 3
 """Episodes in a row without an action after which the rest of a cell is not tried."""
@@ -303,7 +306,7 @@ class _Player:
         policy.begin()
 
     @property
-    def action_mode(self) -> str | None:
+    def action_mode(self) -> ActionMode | None:
         """That of the submission."""
         return self._policy.action_mode
 

@@ -14,11 +14,14 @@ import random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stockyard.agents.evaluation.leaderboard import messages
+
+if TYPE_CHECKING:
+    from stockyard.envs.tasks.task import ActionMode
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -33,7 +36,7 @@ class Task:
     seed: int  # training seed, one of those in submission.yaml
     folder: Path  # of the submission
 
-    def env(self, num_envs: int = 1, split: str = "train", action: str | None = None) -> Any:
+    def env(self, num_envs: int = 1, split: str = "train", action: ActionMode | None = None) -> Any:
         """An environment like the one that will be played, on tapes of its own."""
         from stockyard.agents.evaluation.rollout import build
 
@@ -111,7 +114,7 @@ def serve(incoming: int, outgoing: int) -> None:
                 task = {**header["task"], "folder": Path(header["task"]["folder"])}
                 policy = make(header["recipe"], _task(task))
                 mode = getattr(policy, "action_mode", None)
-                answer["action_mode"] = None if mode is None else str(mode)
+                answer["action_mode"] = mode if isinstance(mode, dict | None) else str(mode)
                 means = getattr(policy, "mechanism", None)
                 answer["mechanism"] = None if means is None else str(means)
             else:

@@ -11,13 +11,16 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stockyard.agents.evaluation.leaderboard import containment, messages
 from stockyard.agents.evaluation.leaderboard.benchmark import Limits
+
+if TYPE_CHECKING:
+    from stockyard.envs.tasks.task import ActionMode
 
 OUTPUT_KEPT = 2000
 """Characters of what a submission prints that are kept."""
@@ -103,7 +106,7 @@ class IsolatedPolicy:
             raise Failure(failure.kind, f"while the policy was made: {failure.message}") from None
         self.making_seconds = time.monotonic() - begun
         mode = header.get("action_mode")
-        self.action_mode: str | None = None if mode is None else str(mode)
+        self.action_mode: ActionMode | None = mode if isinstance(mode, dict | None) else str(mode)
         means = header.get("mechanism")
         self.mechanism: str | None = None if means is None else str(means)
 
