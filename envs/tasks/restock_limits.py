@@ -160,7 +160,8 @@ class RestockLimits:
 
     `objective`: see Reward. The others as `stockyard.envs.vector_env.NetworkVectorEnv` says;
     `rules={"restock": ...}` names the reference rule, which also runs the burn-in and is what
-    `residual` corrects: a name or `{"name": "space_auction", "overbook": 0.9}`.
+    `residual` corrects: a name or `{"name": "space_auction", "overbook": 0.9}`. Where the action is
+    `{"residual": rule}`, that rule is corrected and the reference stays.
 
     ## Info
 

@@ -101,8 +101,9 @@ class TruckFill:
     due. Carriers take all that is due and left. With zeros this is the rule due and top-up.
 
     `residual`: around the standing rule, a hold rule whose numbers by kind of lane are about what
-    tuning finds in `steady`. Holds are added to those of the rule, patience multiplies its
-    patience, and a route above .5 is the other than the rule's.
+    tuning finds in `steady`; `{"residual": {"name": "truck_hold", "hold": -0.1}}` corrects that
+    one instead, and the standing rule still runs the burn-in. Holds are added to those of the
+    rule, patience multiplies its patience, and a route above .5 is the other than the rule's.
 
     `trucks`: L entries 0 to 4, trucks; then G flags, 1 to hire what the pool lacks; E flags, 1 for
     the linehaul; F flags, 1 to give what is due and left to carriers. `action_masks` says which

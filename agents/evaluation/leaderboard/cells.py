@@ -207,12 +207,16 @@ class _Evaluation:
         try:
             if self._policy is None:
                 self._policy = self._made()
+            mode = self._policy.action_mode
+            if not isinstance(mode, str | None) and self.cell.recipe["kind"] != "run":
+                # what a rule of ours is given there would be computed in this process
+                raise Failure("shape", f"action_mode: must be the name of a mode, not {mode!r}")
             try:
                 envs = build(
                     self.cell.entry.specification,
                     num_envs=len(seeds),
                     split=SPLIT,
-                    action_mode=self._policy.action_mode,
+                    action_mode=mode,
                 )
             except ValueError as error:  # an action mode that there is not
                 raise Failure("shape", str(error)) from None

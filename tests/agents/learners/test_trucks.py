@@ -59,6 +59,22 @@ def test_masks_are_for_tasks_that_have_some(tmp_path: Path) -> None:
         trained(tmp_path / "run", {"id": "stockyard/Replenishment-v0"}, "MaskablePPO")
 
 
+def test_a_trained_correction_is_judged_around_its_own_rule(tmp_path: Path) -> None:
+    """Also where the environment that it is judged in stands on another."""
+    rule = {"name": "truck_hold", "hold": -0.3, "patience": 0.4}
+    for k, own in enumerate(
+        ({"action": "residual", "rules": {"dispatch": rule}}, {"action": {"residual": rule}})
+    ):
+        folder = trained(tmp_path / str(k), {**SPEC, **own}, "PPO", against_rule=True)
+        assert RunFolder(folder).read_record()["action_mode"] == {"residual": rule}
+        policy = agents.load(folder)
+        assert policy.action_mode == {"residual": rule}
+        result = agents.evaluate(policy, {"id": TRUCKS, "horizon": 16}, num_tapes=2)
+        standing = {"id": TRUCKS, "horizon": 16, "action": "residual"}
+        policy.action_mode = "residual"
+        assert (agents.evaluate(policy, standing, num_tapes=2).returns != result.returns).all()
+
+
 def test_one_model_learns_several_worlds_side_by_side(tmp_path: Path) -> None:
     """Every world has rows of its own, seen through one transform; wrong ones are named."""
     mixture = {**SPEC, "mixture": ["steady", "late_returns"]}

@@ -94,6 +94,38 @@ def test_a_residual_of_zero_is_the_standing_rule() -> None:
     assert (moved != total).all()
 
 
+def test_a_residual_corrects_the_rule_that_the_action_mode_names() -> None:
+    """The rule decides from the first wave of the episode; before it the standing rule does."""
+    rule = {"name": "truck_hold", "hold": -0.3, "patience": 0.4, "via_hub": 1.0}
+    env, standing = batch(action={"residual": rule}), batch()
+    ruled = batch(rules={"dispatch": rule}, action="residual")
+    assert env.action_mode == "residual" and env.policy_mode == {"residual": rule}
+    assert ruled.policy_mode == {"residual": rule} and standing.policy_mode == "threshold"
+    assert env.world.rules["dispatch"] == standing.world.rules["dispatch"]
+    opening = [one.reset(seed=4)[0]["volume"] for one in (env, standing, ruled)]
+    np.testing.assert_array_equal(opening[0], opening[1])
+    assert (opening[0] != opening[2]).any()
+    view, params = env._view, env.params
+    plan = env.task.decode(params, "residual", zeros(env).astype(np.float64), view).decisions
+    own = HoldRule(hold=-0.3, patience=0.4, via_hub=1.0)
+    wanted = own(params, view.state, view.tape.known(view.period))
+    np.testing.assert_allclose(plan.trucks, wanted.trucks)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ({"residual": "nobody"}, "rules: unknown dispatch rule 'nobody'"),
+        ({"threshold": "full_only"}, "action: only .*residual.* takes a rule"),
+        ({"residual": {"name": "truck_hold", "holds": 1}}, "truck_hold has no parameter 'holds'"),
+    ],
+)
+def test_a_wrong_rule_of_the_action_mode_is_named(action: Any, message: str) -> None:
+    """Before anything is simulated."""
+    with pytest.raises(ValueError, match=message):
+        batch(action=action)
+
+
 @pytest.mark.parametrize("mode", ["threshold", "trucks", "residual"])
 def test_a_mode_is_the_same_plan_in_quantities(mode: str) -> None:
     """What a mode decodes to, given as quantities, leads to the same episode."""

@@ -118,3 +118,14 @@ def test_rules_of_the_house_are_told_apart_by_what_they_are(benchmark: Benchmark
     told = verdicts(benchmark, row)
     assert told["price"] == []
     assert "decides by price; policies compete here by caps" in told["caps"][0]
+
+
+def test_a_submission_names_a_mode_and_brings_no_rule_with_it(
+    tmp_path: Path, benchmark: Benchmark
+) -> None:
+    """A rule in the action mode would be computed by the evaluator, with numbers of theirs."""
+    mode = {"residual": {"name": "forecast_need", "days": float("nan")}}
+    code = CODE.replace("MODE", repr(mode).replace("nan", "float('nan')")).replace("SIZE", "8")
+    folder = submissions.write(tmp_path / "own", code=code, tracks=["caps"])
+    (messages,) = verdicts(benchmark, submissions.submission(folder, benchmark)).values()
+    assert messages[0].startswith("action_mode: must be the name of a mode")
