@@ -94,7 +94,7 @@ optimality: $(VENV)/.core
 # Everybody in every scenario, from tuned parameters, weights and bounds that come with the code; the
 # same command goes on where it was interrupted.
 headroom: $(VENV)/.core
-	for contest in replenishment placement restock_caps restock_price restock_auction restock_hybrid truck_fill; do \
+	for contest in replenishment placement restock_caps restock_price restock_auction restock_hybrid truck_fill truck_couplings; do \
 	  $(BIN)/python -m stockyard.scripts.headroom task=$$contest page=docs/headroom_$$contest.md workers=2 || exit 1; done
 	$(BIN)/python -m stockyard.scripts.headroom task=restock_caps stage=frontier page=docs/frontier_restock_limits.md
 	$(BIN)/python -m stockyard.scripts.headroom task=truck_fill stage=frontier page=docs/frontier_truck_fill.md
