@@ -35,6 +35,7 @@ class TinyVectorEnv(VectorEnv):
         if action not in ("unit", "quantity"):
             raise ValueError(f"unknown action mode {action!r}; known: unit, quantity")
         self.num_envs, self.horizon, self.action_mode, self.split = num_envs, horizon, action, split
+        self.policy_mode = action
         self.steps_per_episode = horizon // self.periods_per_step
         self.render_mode = render_mode
         self.metadata = {"autoreset_mode": AutoresetMode[autoreset_mode.upper()]}
