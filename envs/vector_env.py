@@ -164,11 +164,13 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
 
         `residual` says which rule it corrects where that is not the one of the scenario.
         """
-        given, rules = self.specification["action"], self.specification["rules"] or {}
-        own = [rules[slot] for slot in self.task.slots if slot in rules]
-        if self.action_mode == "residual" and own and not isinstance(given, Mapping):
-            return {"residual": own[0]}
-        return dict(given) if isinstance(given, Mapping) else self.action_mode
+        given = self.specification["action"]
+        if isinstance(given, Mapping):
+            return dict(given)
+        rules = self.specification["rules"] or {}
+        if self.action_mode == "residual" and self.task.slots[0] in rules:
+            return {"residual": rules[self.task.slots[0]]}
+        return self.action_mode
 
     @property
     def periods_per_step(self) -> int:

@@ -32,7 +32,7 @@ from stockyard.agents.learners.networks import Actor, check_structure, rule_of
 from stockyard.agents.learners.run import Run, check_worlds
 from stockyard.agents.learners.run_folder import RunFolder
 from stockyard.agents.learners.walk import Walk
-from stockyard.envs.tasks.task import shaped
+from stockyard.envs.tasks.task import ActionMode, shaped
 
 
 class TrainedPolicy:
@@ -43,7 +43,7 @@ class TrainedPolicy:
         self.actor = actor
 
     @property
-    def action_mode(self) -> str:
+    def action_mode(self) -> ActionMode:
         """The action mode that the network speaks."""
         return self.actor.layout.mode
 

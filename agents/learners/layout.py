@@ -16,6 +16,7 @@ from stockyard.agents.learners.seller_features import SellerTable
 from stockyard.agents.learners.truck_features import TruckTable
 from stockyard.envs.network.topology import Network
 from stockyard.envs.network.world import World
+from stockyard.envs.tasks.task import ActionMode
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ class Layout:
     serves all lanes.
     """
 
-    mode: str  # action mode
+    mode: ActionMode  # of policies
     shapes: dict[str, tuple[int, ...]]  # field -> shape of an observation
     scales: dict[str, Floats]  # field -> typical size, broadcastable to its shape
     own: dict[str, Floats]  # field -> (M, K, F) functionals of its M entries per product
@@ -183,7 +184,7 @@ def _of_table(base: Any, table: Table) -> Layout:
     days = base.periods_per_step / base.world.network.periods_per_day
     rate = _at_least(table.served * days)
     return Layout(
-        mode=base.action_mode,
+        mode=base.policy_mode,
         shapes=_shapes(base),
         scales={},
         own={},
@@ -215,7 +216,7 @@ def _of_sellers(base: Any) -> Layout:
     days = base.periods_per_step / base.world.network.periods_per_day
     rate = _at_least(table.served * days)
     return Layout(
-        mode=base.action_mode,
+        mode=base.policy_mode,
         shapes=_shapes(base),
         scales={},
         own={},
@@ -247,7 +248,7 @@ def _of_trucks(base: Any) -> Layout:
     table, space = TruckTable.of(base, _shapes(base)), base.single_action_space
     rate = _at_least(table.served)
     return Layout(
-        mode=base.action_mode,
+        mode=base.policy_mode,
         shapes=_shapes(base),
         scales={},
         own={},
@@ -294,7 +295,7 @@ def _of_products(base: Any, world: World) -> Layout:
         for bound in (space.low, space.high)
     )
     return Layout(
-        mode=base.action_mode,
+        mode=base.policy_mode,
         shapes=shapes,
         scales=_scales(base),
         own=own,
@@ -374,7 +375,7 @@ def _of_lanes(base: Any, world: World) -> Layout:
         by_slot = [bound[parts[s][0]].reshape(parts[s][1]) for s in SLOTS if s in parts]
         bounds.append(np.concatenate(by_slot, axis=1).astype(np.float64))
     return Layout(
-        mode=base.action_mode,
+        mode=base.policy_mode,
         shapes=shapes,
         scales=_scales(base),
         own=own,

@@ -98,7 +98,7 @@ class Run:
             name=name or self.folder.path.name,
             **entries,
             environment=described(description or as_one(self._specification)),
-            action_mode=first.action_mode,
+            action_mode=described(first.policy_mode),
             layout=self.layout.to_dict(),
             reward_scale=float(first.reward_scale),
             against=dict(against or {}),
@@ -117,7 +117,7 @@ class Run:
             seed: of the tapes.
         """
         if num_tapes > 0:
-            mode = next(iter(self.bases.values())).action_mode
+            mode = next(iter(self.bases.values())).policy_mode
             self.tapes = {
                 name: build({**spec, "action": mode}, num_envs=num_tapes, split=split)
                 for name, spec in self._worlds.items()

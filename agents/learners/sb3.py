@@ -282,7 +282,7 @@ class Learner:
             n_envs=adapter.num_envs,
             total_steps=total_steps,
             environment=described(description or specification),
-            action_mode=base.policy_mode,
+            action_mode=described(base.policy_mode),
             action_bounds=None if bounds is None else [_compact(bound) for bound in bounds],
             transform=transform.to_dict(),
             reward_scale=float(base.reward_scale),

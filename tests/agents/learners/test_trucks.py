@@ -1,6 +1,7 @@
 """Learners that fill trucks: masks of what is possible, and a limit with a price."""
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from environments import TRUCKS
 
 from stockyard import agents
 from stockyard.agents.evaluation.rollout import build, rollout
-from stockyard.agents.learners import hindsight
+from stockyard.agents.learners import hindsight, sb3
 from stockyard.agents.learners.adapter import VectorEnvAdapter
 from stockyard.agents.learners.constraint import DualAscent, PricedCost, checked_price
 from stockyard.agents.learners.joined import JoinedVecEnv
@@ -75,10 +76,38 @@ def test_a_trained_correction_is_judged_around_its_own_rule(tmp_path: Path) -> N
         assert (agents.evaluate(policy, standing, num_tapes=2).returns != result.returns).all()
 
 
-def test_one_model_learns_several_worlds_side_by_side(tmp_path: Path) -> None:
-    """Every world has rows of its own, seen through one transform; wrong ones are named."""
-    mixture = {**SPEC, "mixture": ["steady", "late_returns"]}
+def test_a_shared_network_is_judged_around_the_rule_that_it_corrects(tmp_path: Path) -> None:
+    """While it trains, where it has not yet moved, and once it is loaded."""
+    rule = {"name": "truck_hold", "hold": -0.3, "patience": 0.4}
+    spec = {"id": TRUCKS, "horizon": 16, "action": {"residual": rule}}
+    learner = hindsight.Learner(
+        n_envs=4, width=8, segment_steps=4, lookahead_steps=2, burn_in_steps=0, tape_steps=16
+    )
+    done = learner.train(spec, tmp_path / "run", total_steps=32, eval_tapes=2, eval_every=32)
+    env = build(spec, num_envs=2, split="validation")
+    env.reset(seed=0)
+    still = np.zeros(env.action_space.shape, dtype=np.float32)
+    standing = sum(env.step(still)[1] for _ in range(16)).mean() / 16.0
+    first = RunFolder(done.folder).read_evaluations()[0]
+    assert first["steps"] == 0 and first["mean_per_period"] == pytest.approx(standing)
+    policy = agents.load(done.folder)
+    assert policy.action_mode == {"residual": rule}
+    elsewhere = {"id": TRUCKS, "horizon": 16, "scenario": "plain_lanes"}
+    assert np.isfinite(agents.evaluate(policy, elsewhere, num_tapes=2).returns).all()
+
+
+def test_one_model_learns_several_worlds_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every world has rows of its own, seen through the transform that the model is kept with."""
+    mixture = {**SPEC, "mixture": ["steady", "late_returns"]}  # whose static scales differ
+    used = []
+    wrap = sb3._wrapped
+    monkeypatch.setattr(sb3, "_wrapped", lambda *parts: used.append(parts[1]) or wrap(*parts))
     folder = trained(tmp_path / "run", mixture, "MaskablePPO")
+    assert len(used) == 2
+    kept = RunFolder(folder).read_record()["transform"]
+    assert [json.loads(json.dumps(transform.to_dict())) for transform in used] == [kept, kept]
     entry = RunFolder(folder).read_evaluations()[-1]
     assert entry["scenarios"].keys() == {"steady", "late_returns"}
     policy = agents.load(folder)
@@ -113,6 +142,8 @@ def test_joined_batches_are_those_of_their_worlds() -> None:
         np.testing.assert_array_equal(rewards[1:], reward)
         np.testing.assert_array_equal(done[1:], ended)
         assert len(infos) == 3
+        masks = joined.env_method("action_masks")
+        np.testing.assert_array_equal(masks[1:], alone.env_method("action_masks"))
     assert joined.get_attr("num_envs") == [1, 2, 2]
     with pytest.raises(ValueError, match="mixture: actions of medium"):
         other = build({**SPEC, "size": "medium"}, num_envs=1, split="train")
