@@ -93,6 +93,21 @@ class MixedEvaluation:
         }
 
 
+def together(
+    parts: Mapping[str, Evaluation], bases: Mapping[str, Any]
+) -> Evaluation | MixedEvaluation:
+    """The evaluation of the one world there is, or that of several as one.
+
+    Args:
+        parts: scenario -> evaluation.
+        bases: scenario -> its environment, unwrapped, for the scale of its rewards.
+    """
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    scales = {name: base.reward_scale / base.periods_per_step for name, base in bases.items()}
+    return MixedEvaluation(parts, scales)
+
+
 def evaluate_in(
     worlds: Mapping[str, Specification], policies: Mapping[str, Policy], **how: Any
 ) -> Evaluation | MixedEvaluation:
@@ -103,14 +118,13 @@ def evaluate_in(
         policies: scenario -> policy.
         **how: of `agents.evaluate`.
     """
-    parts, scales = {}, {}
+    parts, bases = {}, {}
     for name, specification in worlds.items():
         built = build(specification, num_envs=1, split="train")
-        base: Any = built.unwrapped
-        scales[name] = base.reward_scale / base.periods_per_step
+        bases[name] = built.unwrapped
         built.close()
         parts[name] = evaluate(policies[name], specification, **how)
-    return next(iter(parts.values())) if len(parts) == 1 else MixedEvaluation(parts, scales)
+    return together(parts, bases)
 
 
 def _averages(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:

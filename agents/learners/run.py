@@ -11,7 +11,7 @@ from stockyard.agents.evaluation.rollout import Evaluation, Specification, build
 from stockyard.agents.learners.around import Rule
 from stockyard.agents.learners.course import Result, described
 from stockyard.agents.learners.layout import Layout
-from stockyard.agents.learners.mixture import MixedEvaluation, as_one, worlds_of
+from stockyard.agents.learners.mixture import MixedEvaluation, as_one, together, worlds_of
 from stockyard.agents.learners.networks import Actor, rule_of
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.agents.policy import Policy
@@ -131,10 +131,7 @@ class Run:
             name: rollout(self._players[name], env, seed=self._seed)
             for name, env in self.tapes.items()
         }
-        if len(parts) == 1:
-            return next(iter(parts.values()))
-        scales = {n: base.reward_scale / base.periods_per_step for n, base in self.bases.items()}
-        return MixedEvaluation(parts, scales)
+        return together(parts, self.bases)
 
     def keep_time(self, **entries: Any) -> None:
         """Notes the time so far in run.json: what is killed afterwards goes on from here."""

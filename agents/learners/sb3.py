@@ -34,7 +34,7 @@ from stockyard.agents.learners.callbacks import (
 from stockyard.agents.learners.constraint import DualAscent, PricedCost, checked_price
 from stockyard.agents.learners.course import Result, StopSignal, described, mixed
 from stockyard.agents.learners.joined import JoinedVecEnv
-from stockyard.agents.learners.mixture import MixedEvaluation, worlds_of
+from stockyard.agents.learners.mixture import MixedEvaluation, together, worlds_of
 from stockyard.agents.learners.run_folder import RunFolder, provenance
 from stockyard.envs.tasks.task import ActionMode
 from stockyard.envs.tasks.truck_fields import truck_masks
@@ -297,18 +297,12 @@ class Learner:
                 world: build(batch.base.specification, num_envs=eval_tapes, split=eval_split)
                 for world, batch in batches.items()
             }
-            scales = {
-                world: batch.adapter.reward_scale / batch.base.periods_per_step
-                for world, batch in batches.items()
-            }
+            bases = {world: batch.base for world, batch in batches.items()}
 
             def evaluated() -> Evaluation | MixedEvaluation:
-                parts = {
-                    world: rollout(policy, envs, seed=eval_seed)
-                    for world, envs in validation.items()
-                }
-                return (
-                    MixedEvaluation(parts, scales) if len(parts) > 1 else next(iter(parts.values()))
+                return together(
+                    {w: rollout(policy, envs, seed=eval_seed) for w, envs in validation.items()},
+                    bases,
                 )
 
             evaluator = ValidationEvaluator(folder, evaluated, eval_every, against or {})
