@@ -156,7 +156,9 @@ _HEURISTICS = {
 for _module, _rules in _HEURISTICS.items():
     for _name, _summary in _rules.items():
         register(_name, f"stockyard.agents.heuristics.{_module}:{_name}", summary=_summary)
-register("sb3", "stockyard.agents.learners.sb3:load", kind="learner", summary="Stable-Baselines3")
+register(
+    "sb3", "stockyard.agents.learners.sb3_policy:load", kind="learner", summary="Stable-Baselines3"
+)
 register(
     "hindsight",
     "stockyard.agents.learners.hindsight:load",

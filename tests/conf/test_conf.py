@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 import stockyard.conf
 from stockyard.agents import registered
-from stockyard.agents.learners.sb3 import Learner, algorithm_class
+from stockyard.agents.learners.sb3 import Learner
+from stockyard.agents.learners.sb3_policy import algorithm_class
 from stockyard.envs import textbook
 from stockyard.envs.network.distributions import DISTRIBUTIONS
 from stockyard.scripts import command_line

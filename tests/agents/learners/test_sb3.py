@@ -13,7 +13,8 @@ from tiny_network import Constant
 
 from stockyard.agents import evaluate, load
 from stockyard.agents.learners.run_folder import RunFolder
-from stockyard.agents.learners.sb3 import ALGORITHMS, Learner
+from stockyard.agents.learners.sb3 import Learner
+from stockyard.agents.learners.sb3_policy import ALGORITHMS
 
 SPEC = {"id": tiny_network.ID, "horizon": 16}
 ON_POLICY = {"n_envs": 32, "n_steps": 16, "learning_rate": 3e-3, "gamma": 0.0}
