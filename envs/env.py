@@ -6,7 +6,8 @@ import gymnasium as gym
 import numpy as np
 
 from stockyard.envs.metrics import LazyFigures
-from stockyard.envs.vector_env import NetworkVectorEnv, check_action
+from stockyard.envs.inputs import check_action
+from stockyard.envs.vector_env import NetworkVectorEnv
 
 
 class NetworkEnv(gym.Env[Any, Any]):
