@@ -5,8 +5,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from stockyard.envs.metrics import LazyFigures
 from stockyard.envs.inputs import check_action
+from stockyard.envs.metrics import LazyFigures
 from stockyard.envs.vector_env import NetworkVectorEnv
 
 

@@ -145,6 +145,8 @@ def test_a_learner_is_trained_once_and_is_a_guest_elsewhere(
     assert set(told["scenarios"]) == {"demand_drop"}
     assert set(told["scenarios"]["demand_drop"]["profit"]) == {"naive", "visitor"}
     assert told["training"]["visitor"]["steps"] >= 208
+    for heading in ("Best learner against best tuned rule", "Transfer: difference to the best"):
+        assert f"## {heading}" in page.read_text()
 
 
 def test_a_guest_without_weights_is_named(
