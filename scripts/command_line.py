@@ -170,6 +170,15 @@ def build_policy(entry: Any, env: Mapping[str, Any], which: str = "best") -> tup
     raise ValueError(f"unknown policy {text!r}; known: {known}; a run folder goes by its path")
 
 
+OF_SLOTS = {
+    ("place", "replenish"): ["echelon_base_stock"],
+    ("place",): ["forecast_share_push", "hub_only"],
+    ("restock",): ["forecast_need", "no_limit"],
+    ("dispatch",): ["due_and_top_up", "all_now"],
+}
+"""What is decided -> heuristics to compare with, one to tune first, where the user names none."""
+
+
 def usual_policies(env: Mapping[str, Any], wanted: list[str]) -> list[str]:
     """Names the heuristics to compare with where the user names none.
 
@@ -187,10 +196,11 @@ def usual_policies(env: Mapping[str, Any], wanted: list[str]) -> list[str]:
         slots = set(getattr(getattr(base, "task", None), "slots", ("replenish",)))
         if _has_two_suppliers(built):
             return ["dual_index", "capped_dual_index"]
+        if slots == {"dispatch"} and getattr(base.world.network, "freight", None) is None:
+            return ["control_limit"]
     finally:
         built.close()
-    others = {("place", "replenish"): ["echelon_base_stock"], ("dispatch",): ["control_limit"]}
-    return others.get(tuple(sorted(slots)), wanted)
+    return OF_SLOTS.get(tuple(sorted(slots)), wanted)
 
 
 def _has_two_suppliers(env: Any) -> bool:

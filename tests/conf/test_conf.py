@@ -14,7 +14,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 import stockyard.conf
+from stockyard import agents
 from stockyard.agents import registered
+from stockyard.agents.evaluation.rollout import build
+from stockyard.agents.heuristics.base import Facts, search_of
 from stockyard.agents.learners.sb3 import Learner
 from stockyard.agents.learners.sb3_policy import algorithm_class
 from stockyard.envs import textbook
@@ -153,6 +156,19 @@ def test_the_usual_policies_decide_what_the_environment_asks_for(choice):
         made = registered()[usual[0]].resolve()(envs, order_up_to=levels.tolist())
         assert made.action_mode == "quantity"
     envs.close()
+
+
+@pytest.mark.parametrize("choice", ["placement", "restock_limits", "truck_fill"])
+def test_the_usual_policies_of_retail_tasks_decide_what_is_asked_for(choice):
+    """The first can be tuned, and the last is the naive one."""
+    spec = command_line.specification(composed(f"env={choice}").env)
+    tunable, naive = command_line.usual_policies(spec, ["naive", "base_stock"])
+    assert agents.make(naive, spec).action_mode == "quantity"
+    rule = registered()[tunable].resolve()
+    search = search_of(rule)
+    facts = Facts(build(spec, num_envs=1, split="train", action_mode="quantity"))
+    middle = {p.name: (p.low + p.high) / 2.0 for p in search.space(facts)}
+    assert agents.make(tunable, spec, **search.parameters(facts, middle)).action_mode == "quantity"
 
 
 @pytest.mark.parametrize(
