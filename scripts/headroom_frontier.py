@@ -22,8 +22,10 @@ LABELS = {
     "surplus_retailer": "platform",
     "surplus_sellers": "sellers",
     "surplus_customers": "customers",
+    "utilisation_trucks": "trucks' load, %",
+    "late_share": "parcels late, %",
 }
-"""Metric -> what a reader calls it; surpluses are told in USD a day."""
+"""Metric -> what a reader calls it; surpluses are told in USD a day, shares in percent."""
 
 LESS = "-"
 """Before a metric of which less is better."""
@@ -82,14 +84,18 @@ def _figures(contest: Contest, metrics: Sequence[str]) -> dict[str, list[float]]
             if metric not in rows[0]:
                 raise ValueError(f"frontier: {contest.task} has no metric {metric!r}")
         figures[name] = [
-            float(np.mean([row[metric] for row in rows])) / _per(metric) for metric in plain
+            float(np.mean([row[metric] for row in rows])) * _scale(metric) for metric in plain
         ]
     return figures
 
 
-def _per(metric: str) -> float:
-    """Surpluses are of a decision's step, a month; told are those of a day."""
-    return float(MONTH_DAYS) if metric.startswith("surplus_") else 1.0
+def _is_money(metric: str) -> bool:
+    return metric.removeprefix(LESS).startswith("surplus_")
+
+
+def _scale(metric: str) -> float:
+    """Surpluses are of a decision's step, a month, and told are those of a day; shares, percent."""
+    return 1.0 / MONTH_DAYS if _is_money(metric) else 100.0
 
 
 def _efficient(
@@ -124,24 +130,38 @@ def _lines(
     efficient: set[tuple[str, str]],
     command: str,
 ) -> list[str]:
+    is_money = all(_is_money(metric) for metric in metrics)
     names = ", ".join(_label(metric) for metric in metrics)
+    title = f"Who gains by whom: {names}" if is_money else f"What policies trade: {names}"
     lines = [
-        f"# Who gains by whom: {names}",
+        f"# {title}",
         "",
         f"Made by `{command}` on {time.strftime('%Y-%m-%d')} from the results of "
         f"{', '.join(contest.task for contest in contests)}: means over the test tapes of "
-        f"{', '.join(contests[0].scenarios)}. Surpluses in USD a day. Efficient: nobody here gives "
-        "more of one without giving less of another." + ALIKE * (len(contests) > 1),
+        f"{', '.join(contests[0].scenarios)}"
+        + "".join(
+            f"; slow rules, on fewer of them: {', '.join(c.slow)}" for c in contests if c.slow
+        )
+        + "."
+        + " Surpluses in USD a day." * is_money
+        + " Efficient: nobody here gives more of one without giving less of another."
+        + ALIKE * (len(contests) > 1),
         "",
         f"![The frontier]({path.with_suffix('.png').name})",
         "",
-        "| contest | policy | " + " | ".join(map(_label, metrics)) + " | sum | efficient |",
-        "|---|---|" + "---:|" * (len(metrics) + 1) + "---|",
+        f"| contest | policy | {' | '.join(map(_label, metrics))} |"
+        + " sum |" * is_money
+        + " efficient |",
+        "|---|---|" + "---:|" * (len(metrics) + is_money) + "---|",
     ]
     for contest in contests:
         rows = found[contest.task]
-        for name in sorted(rows, key=lambda name: -sum(rows[name])):
+        for name in sorted(
+            rows, key=lambda name: -(sum(rows[name]) if is_money else rows[name][0])
+        ):
             told = [f"{value:,.0f}" for value in (*rows[name], sum(rows[name]))]
+            if not is_money:
+                told = [f"{value:.3f}" for value in rows[name]]
             mark = "yes" if (contest.task, name) in efficient else ""
             lines.append(f"| {contest.task} | {name} | {' | '.join(told)} | {mark} |")
     return lines
@@ -159,7 +179,7 @@ def _draw(
     from matplotlib.figure import Figure
 
     pairs = list(itertools.combinations(range(len(metrics)), 2))
-    figure = Figure(figsize=(4.2 * len(pairs), 4.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(max(4.2 * len(pairs), 6.4), 4.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     panels = np.atleast_1d(figure.subplots(1, len(pairs)))
     for axes, (x, y) in zip(panels, pairs, strict=True):
@@ -178,6 +198,8 @@ def _draw(
             )
         axes.set_xlabel(f"{_label(metrics[x])}")
         axes.set_ylabel(f"{_label(metrics[y])}")
+        if not _is_money(metrics[y]):  # hardly any for most, very much for a few
+            axes.set_yscale("symlog", linthresh=0.1)
         axes.grid(color="#e4e7eb")
         axes.set_axisbelow(True)
         for side in ("top", "right"):

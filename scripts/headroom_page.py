@@ -386,6 +386,10 @@ def _time_table(
     return lines
 
 
+FARTHEST = -30.0
+"""Percent of the gap, below which a rule is not drawn: the others would be a single spot."""
+
+
 def draw(path: Path, contest: Contest, summary: Mapping[str, Any]) -> None:
     """Draws the gap closed by the naive rule, rules, the best rule and the best learner."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -425,6 +429,9 @@ def draw(path: Path, contest: Contest, summary: Mapping[str, Any]) -> None:
     )
     axes.set_xlabel(label)
     ends = ": naive is 0, perfect information 100" if key == "gap_closed" else ""
+    if key == "gap_closed" and axes.get_xlim()[0] < FARTHEST:
+        axes.set_xlim(left=FARTHEST)
+        ends += f"; what is below {FARTHEST:.0f} is in the table"
     axes.set_title(f"{contest.task}{ends}", loc="left", fontsize=10)
     figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower left")
     with atomic_path(path) as temporary:
