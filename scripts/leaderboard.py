@@ -232,13 +232,19 @@ def _secret(source: str | None) -> str | None:
     return text.strip()
 
 
-def _bounds_file(track: Any) -> Path | None:
-    """Solved bounds that come with the code, for tapes that everybody has."""
-    from stockyard.scripts.headroom_contest import Contest
+def _bounds_file(benchmark: Any, track: Any) -> Path | None:
+    """Solved bounds that come with the code, for tapes that everybody has.
+
+    A contest has those of development tapes; a board whose secret is published has its own.
+    """
+    from stockyard.scripts.headroom_contest import BOUNDS, Contest
 
     if track.contest is None or track.bound != "perfect_information":
         return None
-    path = Contest.read(track.contest).bounds_file()
+    if benchmark.seeds == "development":
+        path = Contest.read(track.contest).bounds_file()
+    else:
+        path = BOUNDS / f"board_{benchmark.name}.jsonl"
     return path if os.access(path if path.exists() else path.parent, os.W_OK) else None
 
 

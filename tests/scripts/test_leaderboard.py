@@ -1,5 +1,7 @@
 """`stockyard-leaderboard`: from the template to the board, and the same board after ten deaths."""
 
+import hashlib
+import io
 import json
 import os
 import random
@@ -189,9 +191,6 @@ def test_held_out_tapes_take_the_secret_from_standard_input(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nobody else can read it; without it nothing is evaluated."""
-    import hashlib
-    import io
-
     told = hashlib.sha256(b"open sesame").hexdigest()
     data = {**submissions.DATA, "seeds": "held_out", "secret_sha256": told}
     (small / "small.yaml").write_text(yaml.safe_dump(data))
@@ -203,5 +202,24 @@ def test_held_out_tapes_take_the_secret_from_standard_input(
     seeds = benchmark.tape_seeds(benchmark.entries[0], "open sesame")
     kept = [path for path in Path("runs").rglob("*") if path.is_file()]
     assert kept and not any(str(seed).encode() in p.read_bytes() for p in kept for seed in seeds)
-    planned = plan(benchmark, [], secret="open sesame", bounds_of=lambda track: Path("bounds"))
-    assert {cell.cache for cells in planned.bounds.values() for cell in cells} == {None}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "published", "cache"),
+    [
+        ("development", None, "bounds"),
+        ("held_out", None, None),
+        ("held_out", "open sesame", "bounds"),
+    ],
+)
+def test_bounds_are_cached_only_where_everybody_knows_the_tapes(
+    seeds: str, published: str | None, cache: str | None
+) -> None:
+    """Lines of the file name seeds."""
+    data = {**submissions.DATA, "seeds": seeds}
+    if seeds == "held_out":
+        data |= {"secret_sha256": hashlib.sha256(b"open sesame").hexdigest(), "secret": published}
+    benchmark = Benchmark.from_mapping(data)
+    given = None if seeds == "development" else "open sesame"
+    planned = plan(benchmark, [], secret=given, bounds_of=lambda *_: Path("bounds"))
+    assert {cell.cache for cells in planned.bounds.values() for cell in cells} == {cache}

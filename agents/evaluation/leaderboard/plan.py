@@ -41,7 +41,7 @@ def plan(
     submissions: Sequence[Submission],
     *,
     secret: str | None = None,
-    bounds_of: Callable[[Track], Path | None] | None = None,
+    bounds_of: Callable[[Benchmark, Track], Path | None] | None = None,
 ) -> Plan:
     """Lays out what is to be done.
 
@@ -49,8 +49,8 @@ def plan(
         benchmark: what is played.
         submissions: who plays; `check_names` has passed.
         secret: of held-out tapes, unless it is published.
-        bounds_of: track -> file of solved bounds, if there is one. Its lines name seeds, so it is
-            used for development tapes only.
+        bounds_of: benchmark and track -> file of solved bounds, if there is one. Its lines name
+            seeds, so it is used only where everybody can know them.
     """
     naive: dict[str, Cell] = {}
     bounds: dict[str, list[Cell]] = {}
@@ -72,8 +72,8 @@ def plan(
             rule=track.naive,
             **shared,
         )
-        is_public = benchmark.seeds == "development"
-        cache = bounds_of(track) if is_public and bounds_of is not None else None
+        is_public = benchmark.seeds == "development" or benchmark.secret is not None
+        cache = bounds_of(benchmark, track) if is_public and bounds_of is not None else None
         size = BOUNDS_AT_ONCE if track.bound != "optimum" else len(seeds)
         bounds[entry.key] = [
             Cell(

@@ -83,7 +83,8 @@ def perfect_information(
         time_limit: seconds for one program. Where they do not suffice, the bound is that of its
             products one by one under the prices of capacity of the tape before (none: free), valid
             but looser, and `is_optimal` says False. Where trucks are filled, it is that of trucks
-            in fractions, lowered by what branch and bound finds in the time.
+            in fractions, lowered by what branch and bound finds in the time; without a limit it is
+            that of fractions, the same on every machine.
         only_cached: solve nothing; what is not in the cache is NaN.
         inbound_split: for placement, leave the lanes of the recorded orders open. That is needed
             where policies act in the mode `cover_split`; None: if the specification names it.
@@ -148,10 +149,6 @@ def perfect_information(
         env.close()
 
 
-MOST_SECONDS = 60.0
-"""Seconds that whole trucks may take where no time limit is given: optima take hours."""
-
-
 def program(env: Any, row: int = 0, inbound_split: bool = False) -> LinearProgram:
     """The linear program of one replica of an environment that was just reset.
 
@@ -169,8 +166,8 @@ def program(env: Any, row: int = 0, inbound_split: bool = False) -> LinearProgra
 def _solve(model: LinearProgram, time_limit: float | None, prices: Floats | None) -> Solved:
     begun = time.perf_counter()
     solved = solve(model, time_limit)
-    if solved.is_optimal and model.whole is not None:
-        left = MOST_SECONDS if time_limit is None else time_limit - time.perf_counter() + begun
+    if solved.is_optimal and model.whole is not None and time_limit is not None:
+        left = time_limit - time.perf_counter() + begun
         if left > 0.0:
             whole = solve_whole(model, left)
             solved = solved._replace(bound=min(solved.bound, whole))

@@ -55,6 +55,14 @@ def test_whole_trucks_make_the_bound_tighter() -> None:
     assert model.whole is not None and model.whole.sum() == 2 * 12 * env.unwrapped.task.sizes["L"]
 
 
+def test_without_a_time_limit_the_bound_is_that_of_fractions() -> None:
+    """A board's bounds may not depend on how fast the machine is."""
+    spec = {"id": TRUCKS, "horizon": 12}
+    env: Any = build(spec, num_envs=1, split="test")
+    env.reset(seed=0)
+    assert perfect_information(spec, [0]).total == pytest.approx(solve(program(env)).bound)
+
+
 @pytest.mark.parametrize("limit", ["fleet_size", "driver_hours", "spot_limit", "carrier_limit"])
 def test_more_trucks_never_lower_the_bound(limit: str) -> None:
     """L10: whatever there is more of, on the same tape from the same start."""
