@@ -1,10 +1,11 @@
 """Loaders: vectorised packing against the exact counts, and the table that the step reads."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_freight import draw_freight_case
 from random_networks import run
@@ -27,6 +28,7 @@ def test_with_trucks_enough_every_item_is_packed(items: list[int]) -> None:
         assert fewer * capacity * (count - 1) < sum(items)
 
 
+@settings(deadline=None)  # the first call imports CP-SAT
 @given(items=sizes, loader=st.sampled_from(LOADERS), trucks=st.integers(1, 4))
 def test_no_truck_is_packed_beyond_its_room(items: list[int], loader: str, trucks: int) -> None:
     """And what lies in trucks are items that there were."""
@@ -53,6 +55,46 @@ def test_more_to_choose_from_fills_a_truck_better() -> None:
         assert (table <= np.minimum(OFFERED, 1.0) + 1e-12).all()
     exact = int(np.argmin(np.abs(OFFERED - 1.0)))
     assert (coarse[1:, exact] < fine[1:, exact]).all()
+
+
+def test_large_items_waste_room_and_small_ones_do_not() -> None:
+    """What is one item too much stays behind, however much there is to choose from."""
+    last = reached(Items(1100.0, 0.0), 3000)[:, -1]
+    np.testing.assert_allclose(last, 2 * 1100 / 3000)  # two of them go into a truck
+    np.testing.assert_allclose(reached(Items(1000.0, 0.0), 3000)[:, -1], 1.0)
+    offline, online = (
+        reached(Items(600.0, 0.6, k), 3000) for k in ("best_fit_decreasing", "best_fit")
+    )
+    more = OFFERED > 1.0
+    assert (online[0, more] < 0.97).all()
+    assert (offline[:, more] > online[:, more]).all()
+    assert reached(Items(10.0, 0.6, "best_fit"), 3000)[:, more].min() > 0.995
+
+
+@pytest.mark.parametrize("trucks", [1, 2, 3])
+def test_cp_sat_fills_trucks_as_full_as_they_get(trucks: int) -> None:
+    """Against all sums that can be reached, one truck after the other."""
+    rng = np.random.default_rng(trucks)
+    loads = rng.integers(3, 19, (12, 5 * trucks))
+    share = pack(loads, 30, trucks, "cp_sat")
+    for load, filled in zip(loads.tolist(), share.tolist(), strict=True):
+        states = {(0,) * trucks}
+        for size in load:
+            states |= {
+                tuple(sorted((*at[:k], at[k] + size, *at[k + 1 :])))
+                for at in states
+                for k in range(trucks)
+                if at[k] + size <= 30
+            }
+        assert filled * 30 * trucks == pytest.approx(max(map(sum, states)))
+    assert (share >= pack(loads, 30, trucks, "best_fit_decreasing")).all()
+
+
+def test_without_ortools_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as nothing else was wrong."""
+    monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
+    with pytest.raises(ImportError, match=r"stockyard\[or\]"):
+        pack(np.array([[7, 7]]), 9, 1, "cp_sat")
 
 
 def test_room_is_read_off_the_table() -> None:
