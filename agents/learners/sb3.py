@@ -19,6 +19,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 
+from stockyard import agents
 from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
 from stockyard.agents.learners.adapter import VectorEnvAdapter
 from stockyard.agents.learners.callbacks import (
@@ -34,7 +35,12 @@ from stockyard.agents.learners.course import Result, StopSignal, described, mixe
 from stockyard.agents.learners.joined import JoinedVecEnv
 from stockyard.agents.learners.mixture import MixedEvaluation, together, worlds_of
 from stockyard.agents.learners.run_folder import RunFolder, provenance
-from stockyard.agents.learners.sb3_policy import ALGORITHMS, TrainedPolicy, algorithm_class
+from stockyard.agents.learners.sb3_policy import (
+    ALGORITHMS,
+    TrainedPolicy,
+    algorithm_class,
+    load,
+)
 from stockyard.envs.wrappers import (
     AgainstStandingRule,
     ObservationTransform,
@@ -78,6 +84,7 @@ class Learner:
         initial_action: float | None = None,
         against_rule: bool = False,
         cost_price: Mapping[str, float] | None = None,
+        start_from: str | None = None,
         policy_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -99,6 +106,9 @@ class Learner:
                 the simulation.
             cost_price: Where the task limits a cost, the price of it at first and the rate at
                 which it follows the limit, `initial` and `rate`; None: the reward as it is.
+            start_from: Run folder whose best policy training starts from: that of a generalist,
+                say, or one of `agents/weights` ("truck_fill/generalist_ppo_s0"). Opening it runs
+                pickle: name only what you trust. None: fresh weights.
             policy_kwargs: More of the policy's arguments.
             **settings: The algorithm's own, by Stable-Baselines3's names.
         """
@@ -118,6 +128,7 @@ class Learner:
         self.initial_action = initial_action
         self.against_rule = against_rule
         self.cost_price = checked_price(cost_price)
+        self.start_from = None if start_from is None else _run_folder(start_from)
         self.policy = policy
         self.n_envs = n_envs
         self.scale = scale
@@ -297,6 +308,8 @@ class Learner:
         base: Any = envs.unwrapped
         if self.algorithm == "MaskablePPO" and not hasattr(base.task, "action_masks"):
             raise ValueError("algorithm: MaskablePPO is for tasks that mask actions (TruckFill-v0)")
+        if transform is None and self.start_from is not None:
+            transform = load(self.start_from).transform
         if transform is None:
             transform = ObservationTransform.for_env(envs, scale=self.scale, flatten=True)
         bounds = action_bounds(envs)
@@ -333,6 +346,8 @@ class Learner:
                 head = model.policy.action_net
                 assert isinstance(head, torch.nn.Linear)
                 torch.nn.init.constant_(head.bias, self.initial_action)
+            if self.start_from is not None:
+                self._take(model)
         else:
             model = algorithm.load(checkpoint, env=adapter, device=self.settings["device"])
             buffer = folder.replay_buffer(done_steps)
@@ -345,6 +360,33 @@ class Learner:
         adapter.seed(mixed(seed, done_steps, 1))
         model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         return model
+
+    def _take(self, model: BaseAlgorithm) -> None:
+        """Gives a fresh model the weights of `start_from`.
+
+        Raises:
+            ValueError: if they are of another network, or of other observations or actions.
+        """
+        given = load(str(self.start_from)).model
+        same = (
+            given.observation_space.shape == model.observation_space.shape
+            and given.action_space == model.action_space
+        )
+        try:
+            if not same:
+                raise RuntimeError("it sees or decides something else")
+            model.policy.load_state_dict(given.policy.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"start_from: {self.start_from} does not fit: {error}") from error
+
+
+def _run_folder(name: str) -> Path:
+    """A run folder, or one of `agents/weights`."""
+    shipped = Path(agents.__file__).parent / "weights" / name
+    for folder in (Path(name), shipped):
+        if (folder / "run.json").is_file():
+            return folder
+    raise ValueError(f"start_from: neither {name} nor {shipped} is a run folder")
 
 
 def action_bounds(

@@ -252,6 +252,25 @@ def test_a_policy_starts_where_it_is_told(tmp_path):
     assert first == pytest.approx(constant.mean, rel=0.2)
 
 
+def test_training_starts_from_the_weights_of_another_run(trained, tmp_path):
+    """A specialist begins where a generalist ended, and sees what that one saw."""
+    before = trained[1].path
+    start = learner(start_from=str(before))
+    start.train(SPEC, tmp_path, total_steps=1, eval_every=1, eval_tapes=16)
+    first = RunFolder(tmp_path).read_evaluations()[0]
+    best = trained[0].best_validation
+    assert first["steps"] == 0 and first["mean_per_period"] == best["mean_per_period"]
+
+
+def test_weights_that_do_not_fit_are_refused(trained, tmp_path):
+    """The message names the setting."""
+    with pytest.raises(ValueError, match="start_from: neither nowhere nor"):
+        learner(start_from="nowhere")
+    wider = learner(start_from=str(trained[1].path), net_arch=(48, 48))
+    with pytest.raises(ValueError, match="start_from: .* does not fit"):
+        wider.train(SPEC, tmp_path, total_steps=1, eval_tapes=0)
+
+
 def test_a_record_is_json_without_nan(trained):
     """Any reader must be able to open it."""
     json.loads(trained[1].record.read_text(), parse_constant=pytest.fail)
