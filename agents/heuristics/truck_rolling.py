@@ -123,16 +123,17 @@ class RollingTrucks(TruckRule):
 def truck_milp(
     env: Any,
     later_fill: float = 0.95,
-    fill: float = 0.8,
+    fill: float = 0.95,
     hedge: float = 1.0,
-    waves: int = 8,
+    waves: int = 5,
     whole_waves: int = 2,
     later_is_cheaper: float = 0.01,
 ) -> RollingTrucks:
     """The first wave of a mixed-integer program on the forecast, solved anew in every wave.
 
     The deterministic rolling-horizon program of dispatch: whole trucks in the first waves, trucks
-    in fractions later. Between equally cheap plans it waits: forecasts become better.
+    in fractions later. Between equally cheap plans it waits: forecasts become better. The defaults
+    are the best of nine settings on six training tapes of `steady`, which takes half an hour.
 
     Args:
         env: a built environment that fills trucks.

@@ -375,7 +375,8 @@ class Learner:
         try:
             if not same:
                 raise RuntimeError("it sees or decides something else")
-            model.policy.load_state_dict(given.policy.state_dict())
+            # with the optimiser's moments: without them its first steps would undo what was learned
+            model.set_parameters(given.get_parameters(), device=model.device)
         except RuntimeError as error:
             raise ValueError(f"start_from: {self.start_from} does not fit: {error}") from error
 
