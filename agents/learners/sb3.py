@@ -376,7 +376,8 @@ class Learner:
             if not same:
                 raise RuntimeError("it sees or decides something else")
             # with the optimiser's moments: without them its first steps would undo what was learned
-            model.set_parameters(given.get_parameters(), device=model.device)
+            parameters: Any = given.get_parameters()
+            model.set_parameters(parameters, device=model.device)
         except RuntimeError as error:
             raise ValueError(f"start_from: {self.start_from} does not fit: {error}") from error
 
