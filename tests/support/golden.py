@@ -5,12 +5,14 @@
 An environment whose trajectory or reward moves gets a new version, and with it new entries.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environments import NETWORK, PROBLEMS, TRUCKS
+from environments import ID as ORDERS
+from environments import NETWORK, PLACEMENT, PROBLEMS, RESTOCK, TRUCKS
 
 from stockyard.agents.evaluation.files import write_json_atomic
 from stockyard.agents.evaluation.leaderboard import Benchmark
@@ -18,14 +20,14 @@ from stockyard.agents.evaluation.rollout import build
 from stockyard.scripts.leaderboard import BENCHMARKS
 
 FILE = Path(__file__).parent / "golden.json"
-STEPS, ROWS, SEED = 4, 2, 0
+STEPS, ROWS, SEED = 12, 3, 0
 DIGITS = 10
 
 
 def cases() -> dict[str, dict[str, Any]]:
     """Name, id with its version included -> arguments of `gymnasium.make_vec`.
 
-    All that boards are played on, and what none of them has.
+    All that boards are played on, every way to decide there, and what no board has.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(BENCHMARKS.glob("*.yaml")):
@@ -33,6 +35,10 @@ def cases() -> dict[str, dict[str, Any]]:
             spec = dict(entry.specification)
             world = entry.world if "problem" in entry.description else spec.get("scenario")
             found.setdefault(f"{spec['id']} {spec.get('size', 'small')} {world}", spec)
+    for task in (ORDERS, PLACEMENT, RESTOCK, TRUCKS):
+        with contextlib.closing(build({"id": task}, num_envs=1, split="test")) as envs:
+            modes = envs.unwrapped.task.action_modes
+        found |= {f"{task} small steady {mode}": {"id": task, "action": mode} for mode in modes}
     for name in ("spillover", "dispatch", "serial", "stores", "network", "real_network"):
         spec = dict(PROBLEMS[name])
         found[f"{spec['id']} {name}"] = spec
@@ -50,7 +56,7 @@ def played(specification: dict[str, Any]) -> dict[str, Any]:
         space, rng = envs.single_action_space, np.random.default_rng(SEED)
         rewards = []
         for _ in range(STEPS):
-            share = rng.uniform(0.2, 0.4, (ROWS, *space.shape))
+            share = rng.uniform(0.0, 1.0, (ROWS, *space.shape))
             if hasattr(space, "nvec"):
                 action = np.floor(share * space.nvec).astype(np.int64)
             else:
