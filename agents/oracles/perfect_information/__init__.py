@@ -110,7 +110,11 @@ def perfect_information(
             key = digest(model)
             record = None
             if store is not None:
-                record = store.records.get(key) if only_cached else store.find(key, time_limit)
+                record = (
+                    store.records.get(key)
+                    if only_cached
+                    else store.find(key, time_limit, model.whole is not None)
+                )
             if record is None and not only_cached:
                 begun = time.perf_counter()
                 solved = _solve(model, time_limit, prices)

@@ -66,11 +66,21 @@ class BoundCache:
         if known is None or record["bound"] <= known["bound"]:
             self.records[record["key"]] = record
 
-    def find(self, key: str, time_limit: float | None) -> dict[str, Any] | None:
-        """The record of a key; None if there is none, or more time may give a better bound."""
+    def find(
+        self, key: str, time_limit: float | None, whole: bool = False
+    ) -> dict[str, Any] | None:
+        """The record of a key; None if there is none, or more time may give a better bound.
+
+        Args:
+            key: `digest` of the program.
+            time_limit: seconds that it would be given.
+            whole: whether the time is for its whole columns, which a limit of None leaves alone.
+        """
         record = self.records.get(key)
-        if record is None or record["is_optimal"]:
+        if record is None or (record["is_optimal"] and not whole):
             return record
+        if record["is_optimal"]:
+            return record if (time_limit or 0.0) <= (record["time_limit"] or 0.0) else None
         spent = record["time_limit"]
         allowed = math.inf if time_limit is None else time_limit
         return record if spent is not None and allowed <= spent else None

@@ -1,6 +1,7 @@
 """The bound where trucks are filled: no policy's freight costs less, on any tape."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,16 @@ def test_without_a_time_limit_the_bound_is_that_of_fractions() -> None:
     env: Any = build(spec, num_envs=1, split="test")
     env.reset(seed=0)
     assert perfect_information(spec, [0]).total == pytest.approx(solve(program(env)).bound)
+
+
+def test_who_gives_more_time_gets_more_than_the_cached_fractions(tmp_path: Path) -> None:
+    """And who gives no more than was given finds what is there."""
+    spec, cache = {"id": TRUCKS, "horizon": 12}, tmp_path / "bounds.jsonl"
+    fractions = perfect_information(spec, [0], cache=cache)
+    whole = perfect_information(spec, [0], cache=cache, time_limit=3.0)
+    assert whole.total < fractions.total
+    assert perfect_information(spec, [0], cache=cache, time_limit=2.0).total == whole.total
+    assert len(cache.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("limit", ["fleet_size", "driver_hours", "spot_limit", "carrier_limit"])
