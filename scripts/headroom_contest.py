@@ -20,11 +20,11 @@ from omegaconf import DictConfig
 import stockyard.agents
 import stockyard.conf
 from stockyard.agents.evaluation.files import write_text_atomic
+from stockyard.agents.learners.run_folder import SHIPPED as WEIGHTS
 from stockyard.scripts import command_line
 
 CONTESTS = Path(stockyard.conf.__file__).parent / "headroom"
 TUNED = Path(stockyard.conf.__file__).parent / "tuned"
-WEIGHTS = Path(stockyard.agents.__file__).parent / "weights"
 BOUNDS = Path(stockyard.agents.__file__).parent / "oracles" / "bounds"
 
 ATTEMPTS = 3

@@ -14,6 +14,9 @@ from typing import Any
 
 from stockyard.agents.evaluation.files import write_json_atomic, write_text_atomic
 
+SHIPPED = Path(__file__).parent.parent / "weights"
+"""Run folders that come with the code, by contest."""
+
 _VERSIONED = (
     "stockyard",
     "gymnasium",

@@ -19,7 +19,6 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 
-from stockyard import agents
 from stockyard.agents.evaluation.rollout import Evaluation, Specification, build, rollout
 from stockyard.agents.learners.adapter import VectorEnvAdapter
 from stockyard.agents.learners.callbacks import (
@@ -34,7 +33,7 @@ from stockyard.agents.learners.constraint import DualAscent, PricedCost, checked
 from stockyard.agents.learners.course import Result, StopSignal, described, mixed
 from stockyard.agents.learners.joined import JoinedVecEnv
 from stockyard.agents.learners.mixture import MixedEvaluation, together, worlds_of
-from stockyard.agents.learners.run_folder import RunFolder, provenance
+from stockyard.agents.learners.run_folder import SHIPPED, RunFolder, provenance
 from stockyard.agents.learners.sb3_policy import (
     ALGORITHMS,
     TrainedPolicy,
@@ -384,11 +383,10 @@ class Learner:
 
 def _run_folder(name: str) -> Path:
     """A run folder, or one of `agents/weights`."""
-    shipped = Path(agents.__file__).parent / "weights" / name
-    for folder in (Path(name), shipped):
+    for folder in (Path(name), SHIPPED / name):
         if (folder / "run.json").is_file():
             return folder
-    raise ValueError(f"start_from: neither {name} nor {shipped} is a run folder")
+    raise ValueError(f"start_from: neither {name} nor {SHIPPED / name} is a run folder")
 
 
 def action_bounds(
