@@ -7,7 +7,7 @@ Constrained Policy Optimization, ICLR 2019).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,27 +50,30 @@ class PricedCost(VectorWrapper[Any, Any, Any, Any, Any]):
 class DualAscent(BaseCallback):
     """Raises the price while the mean cost of a roll-out is above the limit, and lowers it below.
 
-    The price is kept in run.json, from where a resumed run takes it.
+    The worlds of a mixture share one price, of their mean cost. It is kept in run.json, from where
+    a resumed run takes it.
     """
 
-    def __init__(self, priced: PricedCost, rate: float, folder: RunFolder) -> None:
-        """Takes the wrapper, USD by which a cost of 1 over the limit raises it, and a folder."""
+    def __init__(self, priced: Sequence[PricedCost], rate: float, folder: RunFolder) -> None:
+        """Takes the wrappers, USD by which a cost of 1 over the limit raises it, and a folder."""
         super().__init__()
         self._priced, self._rate, self._folder = priced, rate, folder
         self._costs: list[float] = []
 
     def _on_step(self) -> bool:
-        self._costs.append(self._priced.last_cost)
+        self._costs += [each.last_cost for each in self._priced]
         return True
 
     def _on_rollout_end(self) -> None:
         mean = float(np.mean(self._costs))
         self._costs.clear()
-        price = self._priced.price + self._rate * (mean - self._priced.limit)
-        self._priced.price = max(price, 0.0)
+        first = self._priced[0]
+        price = max(first.price + self._rate * (mean - first.limit), 0.0)
+        for each in self._priced:
+            each.price = price
         self.logger.record("rollout/cost", mean)
-        self.logger.record("rollout/cost_price", self._priced.price)
-        self._folder.update_record(cost_price=self._priced.price, cost=mean)
+        self.logger.record("rollout/cost_price", price)
+        self._folder.update_record(cost_price=price, cost=mean)
 
 
 def checked_price(given: Mapping[str, float] | None) -> dict[str, float] | None:

@@ -195,8 +195,6 @@ class Learner:
         started = time.perf_counter()
         done_steps, checkpoint = folder.latest_checkpoint() if resume else (0, None)
         worlds = worlds_of(specification)
-        if len(worlds) > 1 and self.cost_price is not None:
-            raise ValueError("cost_price: is for one world, not for a mixture")
         price = None
         if self.cost_price is not None:
             price = self.cost_price["initial"]
@@ -252,8 +250,9 @@ class Learner:
         figures = RolloutFigures(base.periods_per_step)
         every: list[BaseCallback] = [figures, checkpoints, StopRequest(stop)]
         every += [evaluator] if evaluator else []
-        if first.priced is not None and self.cost_price is not None:
-            every += [DualAscent(first.priced, self.cost_price["rate"], folder)]
+        priced = [batch.priced for batch in batches.values() if batch.priced is not None]
+        if self.cost_price is not None:
+            every += [DualAscent(priced, self.cost_price["rate"], folder)]
         curve = evaluator.curve if evaluator else None
         every += [ProgressBar(total_steps, curve)] if progress else []
         interrupted = False

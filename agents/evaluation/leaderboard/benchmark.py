@@ -119,6 +119,7 @@ class Benchmark:
     seeds: str = "development"
     tapes: int = 64
     slow_tapes: int = 32
+    bound_tapes: int | None = None  # that have bounds; None: all, unless bounds cost too much
     rows: int = 16  # episodes that a submission decides for at once
     limits: Limits = Limits()
     secret_sha256: str | None = None  # of the secret that held-out seeds are derived from
@@ -162,6 +163,9 @@ class Benchmark:
                 raise ValueError(f"{name}: must be a whole number >= 1")
         if benchmark.slow_tapes > benchmark.tapes:
             raise ValueError("slow_tapes: must not exceed tapes")
+        given_bounds = benchmark.bound_tapes
+        if given_bounds is not None and not 1 <= given_bounds <= benchmark.tapes:
+            raise ValueError(f"bound_tapes: must be 1 to {benchmark.tapes}, got {given_bounds}")
         if benchmark.seeds == "held_out" and not benchmark.secret_sha256:
             raise ValueError("secret_sha256: held-out seeds need the hash of a secret")
         if benchmark.secret is not None:
@@ -244,7 +248,7 @@ class Benchmark:
             {
                 "name": self.name,
                 "version": self.version,
-                "tapes": [self.tapes, self.slow_tapes],
+                "tapes": [self.tapes, self.slow_tapes, *filter(None, [self.bound_tapes])],
                 "entries": self.entry_hashes,
                 "solved": {track.name: track.solved for track in self.tracks},
                 "mechanisms": {track.name: track.mechanisms for track in self.tracks},

@@ -94,7 +94,8 @@ def _track(results: Results, track: Mapping[str, Any]) -> dict[str, Any]:
             if results.rows[row]["is_house"] and results.rows[row]["kind"] in RULES
         ]
         best = max(rules, default=float("nan"))
-        found = headroom(naive[i], bound[i], best, solved=track["solved"])
+        bounded = naive[i, : bound.shape[1]]
+        found = headroom(bounded, bound[i], best, solved=track["solved"])
         entries.append(
             {
                 **entry,
@@ -126,7 +127,7 @@ def _scores(money: Floats, naive: Floats, bound: Floats) -> Floats:
     scores = np.zeros(money.shape)
     for entry in range(money.shape[1]):
         own, limit = naive[entry, :tapes], bound[entry, :tapes]
-        if (limit - own).mean() > 0.0:
+        if (limit - own[: len(limit)]).mean() > 0.0:
             scores[:, entry] = normalise(money[:, entry], own, limit)
     return scores
 
@@ -134,10 +135,11 @@ def _scores(money: Floats, naive: Floats, bound: Floats) -> Floats:
 def _by_entry(scores: Floats, money: Floats, naive: Floats, bound: Floats) -> list[dict[str, Any]]:
     """A row in every entry: score, money, and how far it is from the naive rule and the bound."""
     tapes = money.shape[2]
+    bounded = min(tapes, bound.shape[1])
     told = []
     for i in range(money.shape[1]):
-        limit = float(bound[i, :tapes].mean())
-        short = limit - float(money[:, i].mean())
+        limit = float(bound[i, :bounded].mean())
+        short = limit - float(money[:, i, :bounded].mean())
         told.append(
             {
                 "score": float(scores[:, i].mean()),

@@ -74,18 +74,19 @@ def plan(
         )
         is_public = benchmark.seeds == "development" or benchmark.secret is not None
         cache = bounds_of(benchmark, track) if is_public and bounds_of is not None else None
-        size = BOUNDS_AT_ONCE if track.bound != "optimum" else len(seeds)
+        bounded = seeds[: benchmark.bound_tapes]
+        size = BOUNDS_AT_ONCE if track.bound != "optimum" else len(bounded)
         bounds[entry.key] = [
             Cell(
-                key=_key("bound", hashed, first, len(seeds[first : first + size])),
+                key=_key("bound", hashed, first, len(bounded[first : first + size])),
                 kind="bound",
                 label=f"{entry.world}: bounds from tape {first}",
-                tapes=seeds[first : first + size],
+                tapes=bounded[first : first + size],
                 bound=track.bound,
                 cache=None if cache is None else str(cache),
                 **shared,
             )
-            for first in range(0, len(seeds), size)
+            for first in range(0, len(bounded), size)
         ]
         of_track = (track.metrics, track.mechanisms)
         for submission in submissions:

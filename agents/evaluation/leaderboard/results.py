@@ -125,6 +125,7 @@ def assemble(
         "seeds": benchmark.seeds,
         "tapes": benchmark.tapes,
         "slow_tapes": benchmark.slow_tapes,
+        "bound_tapes": benchmark.bound_tapes or benchmark.tapes,
         "rows": benchmark.rows,
         "limits": asdict(benchmark.limits),
         "secret_sha256": benchmark.secret_sha256,

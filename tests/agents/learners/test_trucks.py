@@ -114,8 +114,6 @@ def test_one_model_learns_several_worlds_side_by_side(
     for scenario in ("steady", "late_returns", "peak_days"):
         spec = {**SPEC, "scenario": scenario}
         assert np.isfinite(agents.evaluate(policy, spec, num_tapes=2).returns).all()
-    with pytest.raises(ValueError, match="cost_price: is for one world"):
-        trained(tmp_path / "two", mixture, "PPO", cost_price={"rate": 1.0})
 
 
 def test_joined_batches_are_those_of_their_worlds() -> None:
@@ -157,7 +155,7 @@ def test_a_limit_that_is_broken_becomes_dear(tmp_path: Path) -> None:
     """The price rises with the mean cost above the limit, falls below it, and is kept."""
     env = build({**SPEC, "action": "threshold"}, num_envs=2, split="train")
     priced, folder = PricedCost(env, 10.0), RunFolder(tmp_path / "run")
-    ascent = DualAscent(priced, 100.0, folder)
+    ascent = DualAscent([priced], 100.0, folder)
     ascent.model = SimpleNamespace(logger=SimpleNamespace(record=lambda *_: None))  # type: ignore
     priced.reset(seed=0)
     plain = build({**SPEC, "action": "threshold"}, num_envs=2, split="train")
@@ -176,6 +174,21 @@ def test_a_limit_that_is_broken_becomes_dear(tmp_path: Path) -> None:
     ascent._on_step()
     ascent._on_rollout_end()
     assert priced.price == 0.0
+
+
+def test_worlds_of_a_mixture_share_one_price(tmp_path: Path) -> None:
+    """It is that of their mean cost."""
+    settings = {"cost_price": {"initial": 500.0, "rate": 1e4}}
+    mixture = {**SPEC, "action": "threshold", "mixture": ["steady", "late_returns"]}
+    record = RunFolder(trained(tmp_path / "run", mixture, "PPO", **settings)).read_record()
+    assert record["cost"] != 0.01
+    assert record["cost_price"] != 500.0
+    joint = [SimpleNamespace(last_cost=cost, price=7.0, limit=0.01) for cost in (0.02, 0.06)]
+    ascent = DualAscent(joint, 100.0, RunFolder(tmp_path / "both"))  # type: ignore[arg-type]
+    ascent.model = SimpleNamespace(logger=SimpleNamespace(record=lambda *_: None))  # type: ignore
+    ascent._on_step()
+    ascent._on_rollout_end()
+    assert [each.price for each in joint] == [pytest.approx(10.0)] * 2
 
 
 def test_a_constrained_training_goes_on_at_its_price(tmp_path: Path) -> None:

@@ -90,12 +90,13 @@ def test_the_specification_hash_changes_with_all_that_scores_depend_on() -> None
         changed(horizon=7),
         submissions.benchmark(version=2),
         submissions.benchmark(tapes=5),
+        submissions.benchmark(bound_tapes=2),
         submissions.benchmark(limits={"decision_seconds": 1.0}),
         submissions.benchmark(rows=2),
         submissions.benchmark(seeds="held_out", secret_sha256="0" * 64),
     ]
     hashes = {one.specification_hash for one in [base, *others]}
-    assert len(hashes) == 8
+    assert len(hashes) == 9
     one = changed(penalty_cost=9.5)
     assert one.entry_hashes["shop/p9"] != base.entry_hashes["shop/p9"]
     assert one.entry_hashes["shop/p19"] == base.entry_hashes["shop/p19"]
@@ -160,6 +161,8 @@ def test_file_digests_go_by_content_and_not_by_place(tmp_path: Path) -> None:
         ({"tapse": 3}, "tapse: no such field; known: name, version"),
         ({"tapes": 0}, "tapes: must be a whole number >= 1"),
         ({"slow_tapes": 9}, "slow_tapes: must not exceed tapes"),
+        ({"bound_tapes": 9}, "bound_tapes: must be 1 to "),
+        ({"bound_tapes": 0}, "bound_tapes: must be 1 to "),
         ({"seeds": "lucky"}, "seeds: unknown 'lucky'; known: development, held_out"),
         ({"seeds": "held_out"}, "secret_sha256: held-out seeds need the hash of a secret"),
         ({"secret": "x", "secret_sha256": "y"}, "secret: its SHA-256 is not the published"),

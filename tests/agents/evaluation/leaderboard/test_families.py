@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import submissions
 
-from stockyard.agents.evaluation.leaderboard import Benchmark, Submission, plan
+from stockyard.agents.evaluation.leaderboard import Benchmark, Submission, board, plan
 from stockyard.agents.evaluation.leaderboard.cells import do
+from stockyard.agents.evaluation.leaderboard.page import render
 from stockyard.agents.evaluation.leaderboard.submission import rule_recipe
 
 CLASSES: dict[str, dict[str, Any]] = {
@@ -73,6 +74,23 @@ def test_classes_of_one_family_meet_the_same_tapes_and_share_bounds(benchmark: B
     ]
     # but what is told to a policy, and what is allowed, differs
     assert len({cell.key for cell in planned.policies.values()}) == 2
+
+
+def test_bounds_of_a_part_of_the_tapes_make_a_whole_board(tmp_path: Path) -> None:
+    """Rows are ranked on all tapes; the others count with the mean stake of the bounded ones."""
+    rows = [submissions.submission(submissions.write(tmp_path / "mine"), submissions.benchmark())]
+    told = {}
+    for bounded in (4, 2):
+        played = submissions.benchmark(bound_tapes=bounded)
+        results = submissions.evaluated(played, rows, tmp_path / "cells")
+        assert results.returns["bound/shop"].shape == (2, bounded)
+        assert results.returns["row/shop/mine"].shape == (1, 2, 4)
+        told[bounded] = board(results)["tracks"][0]["by_row"]["mine"]
+        assert f"the first {bounded} have bounds" in render(board(results), {}) or bounded == 4
+    for whole, part in zip(told[4], told[2], strict=True):
+        assert part["money"] == whole["money"]
+        assert part["score"] == pytest.approx(whole["score"], abs=0.5)
+        assert part["score"] != whole["score"]
 
 
 def test_a_family_is_of_one_environment() -> None:
