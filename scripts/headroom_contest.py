@@ -47,6 +47,7 @@ class Contest:
     bounds: str  # file of solved bounds: contests of one environment share it
     # metrics that policies trade for one another; a minus before one of which less is better
     frontier: tuple[str, ...] = ()
+    guarded: str | None = None  # metric, less is better, of which a winner may not have more
     unit: str = "day"  # the period of the network, by which money is told
     about: str = ""  # a sentence for the page
     measure: str = "profit"  # what the reward is, in USD
@@ -111,6 +112,7 @@ class Contest:
             folder=Path(runs) / task,
             bounds=str(data.get("bounds", task)),
             frontier=tuple(data.get("frontier", ())),
+            guarded=data.get("guarded"),
             unit=str(data.get("unit", "day")),
             about=str(data.get("about", "")),
             measure=str(data.get("measure", "profit")),

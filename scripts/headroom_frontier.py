@@ -84,7 +84,7 @@ def _figures(contest: Contest, metrics: Sequence[str]) -> dict[str, list[float]]
             if metric not in rows[0]:
                 raise ValueError(f"frontier: {contest.task} has no metric {metric!r}")
         figures[name] = [
-            float(np.mean([row[metric] for row in rows])) * _scale(metric) for metric in plain
+            float(np.mean([row[metric] for row in rows])) * scale(metric) for metric in plain
         ]
     return figures
 
@@ -93,7 +93,7 @@ def _is_money(metric: str) -> bool:
     return metric.removeprefix(LESS).startswith("surplus_")
 
 
-def _scale(metric: str) -> float:
+def scale(metric: str) -> float:
     """Surpluses are of a decision's step, a month, and told are those of a day; shares, percent."""
     return 1.0 / MONTH_DAYS if _is_money(metric) else 100.0
 
@@ -116,9 +116,10 @@ ALIKE = " Mechanisms act by different means, and are drawn together, not ranked.
 """Of contests whose policies cannot do the same things."""
 
 
-def _label(metric: str) -> str:
+def label(metric: str) -> str:
+    """What a reader calls a metric, with its unit."""
     if metric.startswith(LESS):
-        return f"{_label(metric.removeprefix(LESS))} (less is better)"
+        return f"{label(metric.removeprefix(LESS))} (less is better)"
     return LABELS.get(metric, metric.replace("_", " "))
 
 
@@ -131,7 +132,7 @@ def _lines(
     command: str,
 ) -> list[str]:
     is_money = all(_is_money(metric) for metric in metrics)
-    names = ", ".join(_label(metric) for metric in metrics)
+    names = ", ".join(label(metric) for metric in metrics)
     title = f"Who gains by whom: {names}" if is_money else f"What policies trade: {names}"
     lines = [
         f"# {title}",
@@ -149,7 +150,7 @@ def _lines(
         "",
         f"![The frontier]({path.with_suffix('.png').name})",
         "",
-        f"| contest | policy | {' | '.join(map(_label, metrics))} |"
+        f"| contest | policy | {' | '.join(map(label, metrics))} |"
         + " sum |" * is_money
         + " efficient |",
         "|---|---|" + "---:|" * (len(metrics) + is_money) + "---|",
@@ -196,8 +197,8 @@ def _draw(
                 xytext=(5, 5),
                 textcoords="offset points",
             )
-        axes.set_xlabel(f"{_label(metrics[x])}")
-        axes.set_ylabel(f"{_label(metrics[y])}")
+        axes.set_xlabel(f"{label(metrics[x])}")
+        axes.set_ylabel(f"{label(metrics[y])}")
         if not _is_money(metrics[y]):  # hardly any for most, very much for a few
             axes.set_yscale("symlog", linthresh=0.1)
         axes.grid(color="#e4e7eb")

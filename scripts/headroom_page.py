@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stockyard.agents.evaluation.files import write_json_atomic, write_text_atomic
 from stockyard.agents.evaluation.statistics import bootstrap_interval
 from stockyard.scripts.headroom_contest import Contest
+from stockyard.scripts.headroom_frontier import label, scale
 
 Floats = NDArray[np.float64]
 Results = Mapping[str, Any]  # scenario -> what `headroom_work.evaluate_cell` returned
@@ -77,6 +78,12 @@ def summarise(contest: Contest, result: Mapping[str, Any]) -> dict[str, Any]:
             name: difference(values, test[rival]) for name, values in test.items() if name != rival
         },
     }
+    if contest.guarded is not None:
+        guarded = {name: np.array(entry["test"]["guarded"]) for name, entry in policies.items()}
+        summary["guarded"] = {name: float(values.mean()) for name, values in guarded.items()}
+        summary["guarded_against_best_rival"] = {
+            name: excess(values, guarded[rival]) for name, values in guarded.items()
+        }
     if bound is not None:
         limits = np.array(bound["per_period"])
         summary["bound"] = {
@@ -125,6 +132,18 @@ def difference(values: Floats, rival: Floats) -> dict[str, Any]:
         "percent": 100.0 * float(gap.mean()) / abs(float(rival[:count].mean())),
         "tapes": count,
         "share_better": float((gap > 0).mean()),
+    }
+
+
+def excess(values: Floats, rival: Floats) -> dict[str, Any]:
+    """How much more of a guarded metric there is, on the tapes that both met, with its interval."""
+    count = min(len(values), len(rival))
+    interval = bootstrap_interval(values[:count] - rival[:count])
+    return {
+        "own": float(values[:count].mean()),
+        "rival": float(rival[:count].mean()),
+        "low": interval.low,
+        "high": interval.high,
     }
 
 
@@ -187,7 +206,7 @@ def _lines(
         *([contest.about, ""] if contest.about else []),
         *_verdict(contest, summary, record["left_out"]),
         "",
-        *(_duels(summary) if groups else _left(contest, summary)),
+        *(_duels(contest, summary) if groups else _left(contest, summary)),
         "",
         "## Gap closed",
         "",
@@ -200,6 +219,7 @@ def _lines(
         "",
         *_table(contest, summary, groups, "profit", lambda x: f"{x:,.0f}", with_bound=True),
         "",
+        *(_guarded(contest, summary, groups) if contest.guarded else []),
         *(_transfer(contest, summary, groups) if groups else []),
         "## Time",
         "",
@@ -230,6 +250,8 @@ def _verdict(contest: Contest, summary: Mapping[str, Any], left_out: Sequence[st
             + (f"; undecided in {', '.join(unclear)}" if unclear else "")
             + "."
         )
+        if contest.guarded is not None and above:
+            lines.append(_verdict_on_guarded(contest.guarded, summary, above))
     solved = [
         scenario
         for scenario, told in summary.items()
@@ -252,6 +274,22 @@ def _verdict(contest: Contest, summary: Mapping[str, Any], left_out: Sequence[st
     if beaten:
         lines.append(f"**A bound was beaten, which must not be: {', '.join(beaten)}.**")
     return lines
+
+
+def _verdict_on_guarded(metric: str, summary: Mapping[str, Any], above: Sequence[str]) -> str:
+    """Whether who earns more keeps what must be kept as well as the rule that it beats."""
+    found = {
+        scenario: summary[scenario]["guarded_against_best_rival"][summary[scenario]["best_learner"]]
+        for scenario in above
+    }
+    more = [scenario for scenario, told in found.items() if told["own"] > told["rival"]]
+    surely = [scenario for scenario, told in found.items() if told["low"] > 0.0]
+    name = label(metric).partition(",")[0]
+    return (
+        f"Where it does, on the same tapes, there are more {name} than under the rule in "
+        f"{', '.join(more) or 'none of them'}; with an interval above zero in "
+        f"{', '.join(surely) or 'none'}."
+    )
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -278,31 +316,48 @@ def _left(contest: Contest, summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _duels(summary: Mapping[str, Any]) -> list[str]:
+def _duels(contest: Contest, summary: Mapping[str, Any]) -> list[str]:
     """The best learner beside the best rule of every scenario."""
     lines = ["## Best learner against best tuned rule", ""]
-    lines += _header(
-        ["scenario", "best rule", "best learner", "difference", "95 % interval", "percent"]
-    )
+    names = ["scenario", "best rule", "best learner", "difference", "95 % interval", "percent"]
+    if contest.guarded is not None:
+        names += [label(contest.guarded), "the rule's", "95 % interval of the difference"]
+    lines += _header(names)
     for scenario, told in summary.items():
         learner = told["best_learner"]
         if learner is None:
-            lines.append(_row([scenario, told["best_rival"], "-", "-", "-", "-"]))
+            lines.append(_row([scenario, told["best_rival"], *["-"] * (len(names) - 2)]))
             continue
         gap = told["against_best_rival"][learner]
-        lines.append(
-            _row(
-                [
-                    scenario,
-                    told["best_rival"],
-                    learner,
-                    f"{gap['mean']:+,.1f}",
-                    f"{gap['low']:+,.1f} to {gap['high']:+,.1f}",
-                    f"{gap['percent']:+.2f}",
-                ]
-            )
-        )
+        cells = [
+            scenario,
+            told["best_rival"],
+            learner,
+            f"{gap['mean']:+,.1f}",
+            f"{gap['low']:+,.1f} to {gap['high']:+,.1f}",
+            f"{gap['percent']:+.2f}",
+        ]
+        if contest.guarded is not None:
+            more, unit = told["guarded_against_best_rival"][learner], scale(contest.guarded)
+            cells += [f"{unit * more[key]:.4f}" for key in ("own", "rival")]
+            cells.append(f"{unit * more['low']:+.4f} to {unit * more['high']:+.4f}")
+        lines.append(_row(cells))
     return lines
+
+
+def _guarded(
+    contest: Contest, summary: Mapping[str, Any], groups: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What must be kept, of every policy, each on all of its tapes."""
+    metric = str(contest.guarded)
+    name = label(metric)
+    unit = scale(metric)
+    return [
+        f"## {name[0].upper()}{name[1:]}",
+        "",
+        *_table(contest, summary, groups, "guarded", lambda x: f"{unit * x:.4f}"),
+        "",
+    ]
 
 
 def _table(

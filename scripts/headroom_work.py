@@ -184,7 +184,8 @@ def evaluate_cell(
             }
             key = contest.fingerprint(scenario, name)
             entry = kept.get(name, {})
-            if entry.get("fingerprint") == key and entry.get("numbers") == numbers:
+            is_whole = contest.guarded is None or "guarded" in entry.get("test", {})
+            if entry.get("fingerprint") == key and entry.get("numbers") == numbers and is_whole:
                 entries[name] = entry
                 continue
             if name not in chosen:
@@ -207,6 +208,8 @@ def evaluate_cell(
                     "milliseconds": result.milliseconds_per_decision,
                     "metrics": result.summary()["metrics"],
                 }
+                if contest.guarded is not None:
+                    entry[split]["guarded"] = [float(x) for x in result.metrics[contest.guarded]]
             kept[name] = entries[name] = entry
             write_json_atomic(path, {**known, "scenario": scenario, "policies": kept})
     finally:

