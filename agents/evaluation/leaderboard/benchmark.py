@@ -163,9 +163,8 @@ class Benchmark:
                 raise ValueError(f"{name}: must be a whole number >= 1")
         if benchmark.slow_tapes > benchmark.tapes:
             raise ValueError("slow_tapes: must not exceed tapes")
-        given_bounds = benchmark.bound_tapes
-        if given_bounds is not None and not 1 <= given_bounds <= benchmark.tapes:
-            raise ValueError(f"bound_tapes: must be 1 to {benchmark.tapes}, got {given_bounds}")
+        if benchmark.bound_tapes not in (None, *range(1, benchmark.tapes + 1)):
+            raise ValueError(f"bound_tapes: must be 1 to {benchmark.tapes}, a whole number")
         if benchmark.seeds == "held_out" and not benchmark.secret_sha256:
             raise ValueError("secret_sha256: held-out seeds need the hash of a secret")
         if benchmark.secret is not None:
@@ -248,6 +247,7 @@ class Benchmark:
             {
                 "name": self.name,
                 "version": self.version,
+                # nothing where all tapes have bounds, so that other boards keep their hash
                 "tapes": [self.tapes, self.slow_tapes, *filter(None, [self.bound_tapes])],
                 "entries": self.entry_hashes,
                 "solved": {track.name: track.solved for track in self.tracks},

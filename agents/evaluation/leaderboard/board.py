@@ -82,7 +82,8 @@ def _unranked(row: Mapping[str, Any]) -> str:
 def _track(results: Results, track: Mapping[str, Any]) -> dict[str, Any]:
     """One ranking: the entries with what there is to gain, and the rows."""
     name = track["name"]
-    naive, bound = results.returns[f"naive/{name}"], results.returns[f"bound/{name}"]
+    naive, solved = results.returns[f"naive/{name}"], results.returns[f"bound/{name}"]
+    bound = _on_all_tapes(naive, solved)
     rows = sorted(row for row in results.rows if name in results.rows[row]["tracks"])
     money = {row: results.returns[f"row/{name}/{row}"] for row in rows}
     scores = {row: _scores(money[row], naive, bound) for row in rows}
@@ -94,8 +95,8 @@ def _track(results: Results, track: Mapping[str, Any]) -> dict[str, Any]:
             if results.rows[row]["is_house"] and results.rows[row]["kind"] in RULES
         ]
         best = max(rules, default=float("nan"))
-        bounded = naive[i, : bound.shape[1]]
-        found = headroom(bounded, bound[i], best, solved=track["solved"])
+        bounded = naive[i, : solved.shape[1]]
+        found = headroom(bounded, solved[i], best, solved=track["solved"])
         entries.append(
             {
                 **entry,
@@ -121,13 +122,26 @@ def _track(results: Results, track: Mapping[str, Any]) -> dict[str, Any]:
     return {"told": told, "scores": counted_scores}
 
 
+def _on_all_tapes(naive: Floats, bound: Floats) -> Floats:
+    """(E, T) what scores 1 on every tape.
+
+    Where only the first tapes have bounds, (E, B), every tape counts with the mean stake of those:
+    a score then is what is gained over what there is to gain in the mean, alike for all rows.
+    """
+    count = bound.shape[1]
+    if count == naive.shape[1]:
+        return bound
+    stake: Floats = (bound - naive[:, :count]).mean(axis=1, keepdims=True)
+    return naive + stake
+
+
 def _scores(money: Floats, naive: Floats, bound: Floats) -> Floats:
     """(S, E, T) scores of money; 0 where an entry has no stake at all, and is degenerate."""
     tapes = money.shape[2]
     scores = np.zeros(money.shape)
     for entry in range(money.shape[1]):
         own, limit = naive[entry, :tapes], bound[entry, :tapes]
-        if (limit - own[: len(limit)]).mean() > 0.0:
+        if (limit - own).mean() > 0.0:
             scores[:, entry] = normalise(money[:, entry], own, limit)
     return scores
 
@@ -135,11 +149,10 @@ def _scores(money: Floats, naive: Floats, bound: Floats) -> Floats:
 def _by_entry(scores: Floats, money: Floats, naive: Floats, bound: Floats) -> list[dict[str, Any]]:
     """A row in every entry: score, money, and how far it is from the naive rule and the bound."""
     tapes = money.shape[2]
-    bounded = min(tapes, bound.shape[1])
     told = []
     for i in range(money.shape[1]):
-        limit = float(bound[i, :bounded].mean())
-        short = limit - float(money[:, i, :bounded].mean())
+        limit = float(bound[i, :tapes].mean())
+        short = limit - float(money[:, i].mean())
         told.append(
             {
                 "score": float(scores[:, i].mean()),

@@ -1,4 +1,4 @@
-"""Scores: 0 is the naive rule, 1 the bound, on the very same tapes."""
+"""Scores: 0 is the naive rule, 1 the bound, on the very same tape."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def normalise(returns: Floats, naive: Floats, bound: Floats) -> Floats:
 
     Where a bound holds on every tape no score exceeds 1. The stake of a tape, bound less naive, can
     come close to nothing, and a ratio to it then says nothing: a tape of a stake under a tenth of
-    the mean counts with a tenth of the mean. A tape that has no bound counts with the mean.
+    the mean counts with a tenth of the mean.
 
     Args:
         returns: (..., T) money.
         naive: (T,) money of the naive rule on the same tapes.
-        bound: (B,) money of the bound on the first B <= T tapes.
+        bound: (T,) money of the bound.
 
     Returns:
         (..., T) scores.
@@ -33,12 +33,10 @@ def normalise(returns: Floats, naive: Floats, bound: Floats) -> Floats:
     Raises:
         ValueError: if the bound does not exceed the naive rule in the mean.
     """
-    known = np.asarray(bound - naive[: len(bound)], dtype=np.float64)
-    typical = float(known.mean())
+    stake = np.asarray(bound - naive, dtype=np.float64)
+    typical = float(stake.mean())
     if not typical > 0.0:
         raise ValueError(f"bound: must exceed the naive rule in the mean, not by {typical:g}")
-    stake = np.full(len(naive), typical)
-    stake[: len(known)] = known
     return np.asarray((returns - naive) / np.maximum(stake, LEAST_STAKE * typical))
 
 

@@ -253,16 +253,6 @@ def test_scores_are_zero_for_naive_and_one_for_the_bound() -> None:
         normalise(naive, naive, naive)
 
 
-def test_a_tape_without_a_bound_counts_with_the_mean_stake() -> None:
-    """Bounds of a part of the tapes leave the scores of that part as they are."""
-    naive = np.array([10.0, 20.0, 30.0, 40.0])
-    bound = naive[:2] + np.array([10.0, 30.0])
-    returns = naive + 10.0
-    scores = normalise(returns, naive, bound)
-    assert scores == pytest.approx([1.0, 1.0 / 3.0, 0.5, 0.5])
-    assert scores[:2].tolist() == normalise(returns[:2], naive[:2], bound).tolist()
-
-
 def test_an_entry_without_headroom_is_degenerate() -> None:
     """Nothing is ranked where nothing can be gained, or where a rule has gained it already."""
     naive = np.linspace(90.0, 110.0, 32)

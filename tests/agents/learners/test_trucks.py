@@ -176,13 +176,19 @@ def test_a_limit_that_is_broken_becomes_dear(tmp_path: Path) -> None:
     assert priced.price == 0.0
 
 
-def test_worlds_of_a_mixture_share_one_price(tmp_path: Path) -> None:
+def test_worlds_of_a_mixture_share_one_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is that of their mean cost."""
+    given = []
+    monkeypatch.setattr(
+        sb3, "DualAscent", lambda priced, *rest: given.append(priced) or DualAscent(priced, *rest)
+    )
     settings = {"cost_price": {"initial": 500.0, "rate": 1e4}}
     mixture = {**SPEC, "action": "threshold", "mixture": ["steady", "late_returns"]}
     record = RunFolder(trained(tmp_path / "run", mixture, "PPO", **settings)).read_record()
-    assert record["cost"] != 0.01
-    assert record["cost_price"] != 500.0
+    ((first, second),) = given
+    assert first is not second and first.price == second.price == record["cost_price"] != 500.0
     joint = [SimpleNamespace(last_cost=cost, price=7.0, limit=0.01) for cost in (0.02, 0.06)]
     ascent = DualAscent(joint, 100.0, RunFolder(tmp_path / "both"))  # type: ignore[arg-type]
     ascent.model = SimpleNamespace(logger=SimpleNamespace(record=lambda *_: None))  # type: ignore

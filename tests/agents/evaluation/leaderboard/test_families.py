@@ -77,7 +77,7 @@ def test_classes_of_one_family_meet_the_same_tapes_and_share_bounds(benchmark: B
 
 
 def test_bounds_of_a_part_of_the_tapes_make_a_whole_board(tmp_path: Path) -> None:
-    """Rows are ranked on all tapes; the others count with the mean stake of the bounded ones."""
+    """Rows are ranked on all tapes, which all count with the mean stake of the bounded ones."""
     rows = [submissions.submission(submissions.write(tmp_path / "mine"), submissions.benchmark())]
     told = {}
     for bounded in (4, 2):
@@ -85,12 +85,18 @@ def test_bounds_of_a_part_of_the_tapes_make_a_whole_board(tmp_path: Path) -> Non
         results = submissions.evaluated(played, rows, tmp_path / "cells")
         assert results.returns["bound/shop"].shape == (2, bounded)
         assert results.returns["row/shop/mine"].shape == (1, 2, 4)
-        told[bounded] = board(results)["tracks"][0]["by_row"]["mine"]
-        assert f"the first {bounded} have bounds" in render(board(results), {}) or bounded == 4
-    for whole, part in zip(told[4], told[2], strict=True):
+        track = board(results)["tracks"][0]
+        told[bounded] = track["by_row"]["mine"]
+        is_told = f"the first {bounded} have bounds" in render(board(results), {})
+        assert is_told == (bounded < 4)
+    naive, bound = results.returns["naive/shop"], results.returns["bound/shop"]
+    stake = (bound - naive[:, :2]).mean(axis=1)
+    for i, (whole, part) in enumerate(zip(told[4], told[2], strict=True)):
         assert part["money"] == whole["money"]
-        assert part["score"] == pytest.approx(whole["score"], abs=0.5)
-        assert part["score"] != whole["score"]
+        assert part["score"] == pytest.approx(part["gain"] / stake[i])
+        entry = track["entries"][i]
+        assert entry["bound"] - entry["naive"] == pytest.approx(entry["stake"])
+        assert entry["stake"] == pytest.approx(stake[i])
 
 
 def test_a_family_is_of_one_environment() -> None:
