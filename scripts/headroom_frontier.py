@@ -13,22 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockyard.agents.evaluation.files import atomic_path, write_json_atomic, write_text_atomic
-from stockyard.envs.network.world import MONTH_DAYS
 from stockyard.scripts.headroom_contest import Contest
+from stockyard.scripts.headroom_metrics import LESS, is_money_metric, label, scale
 
 Floats = NDArray[np.float64]
-
-LABELS = {
-    "surplus_retailer": "platform",
-    "surplus_sellers": "sellers",
-    "surplus_customers": "customers",
-    "utilisation_trucks": "trucks' load, %",
-    "late_share": "parcels late, %",
-}
-"""Metric -> what a reader calls it; surpluses are told in USD a day, shares in percent."""
-
-LESS = "-"
-"""Before a metric of which less is better."""
 
 COLOURS = ("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#0e7490")
 
@@ -89,15 +77,6 @@ def _figures(contest: Contest, metrics: Sequence[str]) -> dict[str, list[float]]
     return figures
 
 
-def _is_money(metric: str) -> bool:
-    return metric.removeprefix(LESS).startswith("surplus_")
-
-
-def scale(metric: str) -> float:
-    """Surpluses are of a decision's step, a month, and told are those of a day; shares, percent."""
-    return 1.0 / MONTH_DAYS if _is_money(metric) else 100.0
-
-
 def _efficient(
     found: Mapping[str, Mapping[str, list[float]]], metrics: Sequence[str]
 ) -> set[tuple[str, str]]:
@@ -116,13 +95,6 @@ ALIKE = " Mechanisms act by different means, and are drawn together, not ranked.
 """Of contests whose policies cannot do the same things."""
 
 
-def label(metric: str) -> str:
-    """What a reader calls a metric, with its unit."""
-    if metric.startswith(LESS):
-        return f"{label(metric.removeprefix(LESS))} (less is better)"
-    return LABELS.get(metric, metric.replace("_", " "))
-
-
 def _lines(
     path: Path,
     contests: Sequence[Contest],
@@ -131,7 +103,7 @@ def _lines(
     efficient: set[tuple[str, str]],
     command: str,
 ) -> list[str]:
-    is_money = all(_is_money(metric) for metric in metrics)
+    is_money = all(is_money_metric(metric) for metric in metrics)
     names = ", ".join(label(metric) for metric in metrics)
     title = f"Who gains by whom: {names}" if is_money else f"What policies trade: {names}"
     lines = [
@@ -199,7 +171,7 @@ def _draw(
             )
         axes.set_xlabel(f"{label(metrics[x])}")
         axes.set_ylabel(f"{label(metrics[y])}")
-        if not _is_money(metrics[y]):  # hardly any for most, very much for a few
+        if not is_money_metric(metrics[y]):  # hardly any for most, very much for a few
             axes.set_yscale("symlog", linthresh=0.1)
         axes.grid(color="#e4e7eb")
         axes.set_axisbelow(True)

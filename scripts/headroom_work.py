@@ -209,6 +209,8 @@ def evaluate_cell(
                     "metrics": result.summary()["metrics"],
                 }
                 if contest.guarded is not None:
+                    if contest.guarded not in result.metrics:
+                        raise ValueError(f"guarded: {contest.task} has no metric {contest.guarded}")
                     entry[split]["guarded"] = [float(x) for x in result.metrics[contest.guarded]]
             kept[name] = entries[name] = entry
             write_json_atomic(path, {**known, "scenario": scenario, "policies": kept})

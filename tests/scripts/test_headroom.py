@@ -10,7 +10,14 @@ import pytest
 import yaml
 from composing import composed
 
-from stockyard.scripts import command_line, headroom, headroom_contest, headroom_page, headroom_work
+from stockyard.scripts import (
+    command_line,
+    headroom,
+    headroom_contest,
+    headroom_page,
+    headroom_summary,
+    headroom_work,
+)
 from stockyard.scripts.headroom_contest import Contest
 
 SPACE = {
@@ -255,26 +262,26 @@ def test_the_best_is_chosen_on_validation_tapes() -> None:
         "slow": entry([1.5, 1.5], 0.0),
         "poor": entry([0.5, 0.5], 99.0),
     }
-    assert headroom_page.best_of(policies, ["a", "b"]) == "a"
-    assert headroom_page.best_of(policies, ["a", "b", "slow", "poor"]) == "slow"
+    assert headroom_summary.best_of(policies, ["a", "b"]) == "a"
+    assert headroom_summary.best_of(policies, ["a", "b", "slow", "poor"]) == "slow"
 
 
 def test_differences_are_paired_on_common_tapes() -> None:
     """A slow rule is compared on the first tapes, which both met."""
     rival = np.array([1.0, 2.0, 3.0, 100.0])
-    told = headroom_page.difference(np.array([2.0, 3.0, 4.0]), rival)
+    told = headroom_summary.difference(np.array([2.0, 3.0, 4.0]), rival)
     assert told["mean"] == 1.0 and told["tapes"] == 3 and told["low"] == told["high"] == 1.0
     assert told["percent"] == pytest.approx(50.0)
     bound = np.array([11.0, 12.0])
-    assert headroom_page.gap_closed(rival + 5.0, rival, bound) == pytest.approx(0.5)
+    assert headroom_summary.gap_closed(rival + 5.0, rival, bound) == pytest.approx(0.5)
 
 
 def test_who_earns_more_by_guarding_less_is_told() -> None:
     """Profit that is bought with late parcels is no victory, and the page says where it is so."""
-    more = headroom_page.excess(np.array([0.2, 0.4]), np.array([0.1, 0.2, 9.0]))
+    more = headroom_summary.excess(np.array([0.2, 0.4]), np.array([0.1, 0.2, 9.0]))
     assert more["own"] == pytest.approx(0.3) and more["rival"] == pytest.approx(0.15)
     assert more["low"] > 0.0
-    fewer = headroom_page.excess(np.zeros(2), np.array([0.1, 0.2]))
+    fewer = headroom_summary.excess(np.zeros(2), np.array([0.1, 0.2]))
     summary = {
         scenario: {"best_learner": "pupil", "guarded_against_best_rival": {"pupil": found}}
         for scenario, found in (("storm", more), ("calm", fewer))
