@@ -61,7 +61,7 @@ def house(benchmark: Benchmark) -> tuple[list[Submission], dict[str, dict[str, s
                     f"tracks.{track.name}.contest: {track.contest} is played in {contest.env}, "
                     f"not in {track.env}"
                 )
-            _add_contest(rows, left_out[track.name], track, contest, benchmark.learner_seeds)
+            _add_contest(rows, left_out[track.name], track, contest)
         for name, parameters in track.policies.items():
             if _is_wanted(track, name):
                 recipes = {(e.key, 0): rule_recipe(name, parameters or {}) for e in track.entries}
@@ -94,9 +94,8 @@ def _add_contest(
     left_out: dict[str, str],
     track: Track,
     contest: Contest,
-    learner_seeds: int,
 ) -> None:
-    """Adds the rules of a contest and its trained agents, if they have seeds enough."""
+    """Adds the rules and trained agents of a contest."""
     tunable = set(contest.tunable())
     for rule in (*contest.rules, *contest.slow):
         if not _is_wanted(track, rule):
@@ -123,12 +122,7 @@ def _add_contest(
     for name, given in contest.learners.items():
         groups.setdefault(str(given["name"]), []).append(name)
     for group, members in groups.items():
-        if not _is_wanted(track, group):
-            continue
-        if len(members) < learner_seeds:
-            # without their spread, intervals of a learner would be too narrow
-            left_out[group] = f"training seeds: {len(members)}, and this board asks {learner_seeds}"
-        else:
+        if _is_wanted(track, group):
             _add_learner(rows, left_out, track, contest, group, members)
 
 

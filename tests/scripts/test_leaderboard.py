@@ -153,11 +153,8 @@ def test_the_house_comes_by_data(name: str) -> None:
     tuned = by_name["base_stock"].recipes["replenishment/steady", 0]["parameters"]
     assert set(tuned) == {"cover_days", "safety_factor"}
     assert by_name["forecast_mpc"].kind == "optimiser"
-    for row in rows:
-        assert row.kind != "learner" or len(row.seeds) >= benchmark.learner_seeds, row.name
-    reasons = ("not tuned", "no weights", "training seeds")
     for told in left_out.values():
-        assert all(why.startswith(reasons) for why in told.values())
+        assert all("not tuned" in why or "no weights" in why for why in told.values())
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,6 @@ class Benchmark:
     tapes: int = 64
     slow_tapes: int = 32
     bound_tapes: int | None = None  # that have bounds; None: all, unless bounds cost too much
-    learner_seeds: int = 1  # training seeds without which a learner of the house is left out
     rows: int = 16  # episodes that a submission decides for at once
     limits: Limits = Limits()
     secret_sha256: str | None = None  # of the secret that held-out seeds are derived from
@@ -159,7 +158,7 @@ class Benchmark:
         benchmark = cls(**given)
         if benchmark.seeds not in SEEDS:
             raise ValueError(f"seeds: unknown {benchmark.seeds!r}; known: {', '.join(SEEDS)}")
-        for name in ("version", "tapes", "slow_tapes", "learner_seeds", "rows"):
+        for name in ("version", "tapes", "slow_tapes", "rows"):
             if not isinstance(getattr(benchmark, name), int) or getattr(benchmark, name) < 1:
                 raise ValueError(f"{name}: must be a whole number >= 1")
         if benchmark.slow_tapes > benchmark.tapes:

@@ -163,7 +163,6 @@ def test_file_digests_go_by_content_and_not_by_place(tmp_path: Path) -> None:
         ({"slow_tapes": 9}, "slow_tapes: must not exceed tapes"),
         ({"bound_tapes": 9}, "bound_tapes: must be 1 to "),
         ({"bound_tapes": 0}, "bound_tapes: must be 1 to "),
-        ({"learner_seeds": 0}, "learner_seeds: must be a whole number >= 1"),
         ({"bound_tapes": 1.5}, "bound_tapes: must be 1 to "),
         ({"seeds": "lucky"}, "seeds: unknown 'lucky'; known: development, held_out"),
         ({"seeds": "held_out"}, "secret_sha256: held-out seeds need the hash of a secret"),
