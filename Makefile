@@ -101,8 +101,8 @@ headroom: $(VENV)/.core
 
 # The boards' pages from their committed results; and the quick benchmark, evaluated anew.
 leaderboard: $(VENV)/.core
-	for board in docs/leaderboard/*/; do \
-	  $(BIN)/python -m stockyard.scripts.leaderboard page results=$$board || exit 1; done
+	for results in docs/leaderboard/*/results.json; do \
+	  $(BIN)/python -m stockyard.scripts.leaderboard page results=$$(dirname $$results) || exit 1; done
 
 leaderboard-quick: $(VENV)/.core
 	$(BIN)/python -m stockyard.scripts.leaderboard run benchmark=quick workers=$(WORKERS)
