@@ -175,31 +175,14 @@ class Layout:
 def _of_table(base: Any, table: Table) -> Layout:
     """The decisions of a retail task, whose features are those of its table."""
     space, k = base.single_action_space, table.lanes
-    p = base.world.network.num_products
-    if space.shape != (p * k,):
+    if space.shape != (base.world.network.num_products * k,):
         raise ValueError(
             f"action: shared networks decide for each product and centre, not in mode "
             f"{base.action_mode!r}"
         )
     days = base.periods_per_step / base.world.network.periods_per_day
-    rate = _at_least(table.served * days)
-    return Layout(
-        mode=base.policy_mode,
-        shapes=_shapes(base),
-        scales={},
-        own={},
-        common={},
-        static=np.zeros((p, k, 0)),
-        rate=rate,
-        total_rate=_at_least(table.facts.rate * days),
-        cover=np.ones(k),
-        faster=np.zeros((k, k)),
-        low=np.asarray(space.low, dtype=np.float64).reshape(p, k),
-        high=np.asarray(space.high, dtype=np.float64).reshape(p, k),
-        action_shape=tuple(space.shape),
-        lanes_by_slot=(k,),
-        table=table,
-    )
+    rate, total = _at_least(table.served * days), _at_least(table.facts.rate * days)
+    return _by_table(base, table, rate, total, (space.low, space.high))
 
 
 def _of_sellers(base: Any) -> Layout:
@@ -215,23 +198,7 @@ def _of_sellers(base: Any) -> Layout:
     table = SellerTable.of(base, _shapes(base))
     days = base.periods_per_step / base.world.network.periods_per_day
     rate = _at_least(table.served * days)
-    return Layout(
-        mode=base.policy_mode,
-        shapes=_shapes(base),
-        scales={},
-        own={},
-        common={},
-        static=np.zeros((len(rate), 1, 0)),
-        rate=rate,
-        total_rate=rate[:, 0],
-        cover=np.ones(1),
-        faster=np.zeros((1, 1)),
-        low=np.zeros_like(rate),
-        high=np.ones_like(rate),
-        action_shape=tuple(base.single_action_space.shape),
-        lanes_by_slot=(1,),
-        table=table,
-    )
+    return _by_table(base, table, rate, rate[:, 0], (np.zeros_like(rate), np.ones_like(rate)))
 
 
 def _of_trucks(base: Any) -> Layout:
@@ -247,21 +214,30 @@ def _of_trucks(base: Any) -> Layout:
         )
     table, space = TruckTable.of(base, _shapes(base)), base.single_action_space
     rate = _at_least(table.served)
+    return _by_table(base, table, rate, rate[:, 0], (space.low, space.high))
+
+
+def _by_table(
+    base: Any, table: Table, rate: Floats, total_rate: Floats, bounds: tuple[Any, Any]
+) -> Layout:
+    """A layout whose features are those of a table, so that it names no functionals of its own."""
+    k = rate.shape[1]
+    low, high = (np.asarray(bound, dtype=np.float64).reshape(rate.shape) for bound in bounds)
     return Layout(
         mode=base.policy_mode,
         shapes=_shapes(base),
         scales={},
         own={},
         common={},
-        static=np.zeros((len(rate), 1, 0)),
+        static=np.zeros((*rate.shape, 0)),
         rate=rate,
-        total_rate=rate[:, 0],
-        cover=np.ones(1),
-        faster=np.zeros((1, 1)),
-        low=np.asarray(space.low, dtype=np.float64)[:, None],
-        high=np.asarray(space.high, dtype=np.float64)[:, None],
-        action_shape=tuple(space.shape),
-        lanes_by_slot=(1,),
+        total_rate=total_rate,
+        cover=np.ones(k),
+        faster=np.zeros((k, k)),
+        low=low,
+        high=high,
+        action_shape=tuple(base.single_action_space.shape),
+        lanes_by_slot=(k,),
         table=table,
     )
 
